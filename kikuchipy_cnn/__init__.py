@@ -1,0 +1,26 @@
+"""Space groups from single EBSD patterns with convolutional networks.
+
+Importing this package adds
+:func:`EBSD.classify_space_group() <kikuchipy_cnn.classify_space_group>`
+to kikuchipy's EBSD signals.
+"""
+
+from kikuchipy_cnn import io
+from kikuchipy_cnn.models import ModelBundle, describe_model, list_models, load_model
+from kikuchipy_cnn.preprocessing import PatternTransform
+from kikuchipy_cnn.signal import _attach, classify_space_group
+from kikuchipy_cnn.space_groups import SpaceGroupClasses
+
+__version__ = "0.1.0"
+__all__ = [
+    "ModelBundle",
+    "PatternTransform",
+    "SpaceGroupClasses",
+    "classify_space_group",
+    "describe_model",
+    "io",
+    "list_models",
+    "load_model",
+]
+
+_attach()

@@ -1,0 +1,195 @@
+"""The command kikuchipy-cnn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from orix.crystal_map import CrystalMap
+
+# Errors that tell the user what to change; anything else is a fault of ours and is shown in full.
+_USER_ERRORS = (OSError, ValueError, ImportError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        Arguments without the name of the program. If not given, those
+        of the process.
+
+    Returns
+    -------
+    status
+        0, or 1 after an error that the user can mend.
+    """
+    options = _parser().parse_args(arguments)
+    # TensorFlow talks about the processor's abilities at every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        options.run(options)
+    except _USER_ERRORS as error:
+        print(f"kikuchipy-cnn: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kikuchipy-cnn", description="Space groups from single EBSD patterns."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    classify = commands.add_parser(
+        "classify", help="classify the patterns of a file", description="Classify patterns."
+    )
+    classify.add_argument("file", help="EBSD patterns in any format that kikuchipy reads")
+    classify.add_argument(
+        "--output",
+        action="append",
+        required=True,
+        type=Path,
+        help="file for the crystal map, .ang or .h5; can be given more than once",
+    )
+    _add_common_options(classify)
+    classify.set_defaults(run=_classify)
+
+    models = commands.add_parser(
+        "models", help="list the packaged models", description="List the packaged models."
+    )
+    models.set_defaults(run=_models)
+
+    demo = commands.add_parser(
+        "demo",
+        help="classify the nickel patterns that come with kikuchipy",
+        description="Classify the nine nickel patterns (Fm-3m, 225) that come with kikuchipy.",
+    )
+    demo.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(),
+        help="where to write nickel.ang, nickel.h5 and nickel.png; default is here",
+    )
+    _add_common_options(demo, figure=False)
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_common_options(parser: argparse.ArgumentParser, figure: bool = True) -> None:
+    parser.add_argument(
+        "--model",
+        default="xception_fewshot",
+        help="name of a packaged model or path of a bundle; default is %(default)s",
+    )
+    if figure:
+        parser.add_argument("--figure", type=Path, help="file for a picture of the map")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="patterns at once; default is %(default)s"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
+
+
+def _classify(options: argparse.Namespace) -> None:
+    from kikuchipy_cnn import io, plotting
+
+    # Everything that can fail without the patterns fails before they are read.
+    for output in options.output:
+        io.check_output(output, options.overwrite)
+    if options.figure is not None:
+        _check_figure(options.figure, options.overwrite)
+    signal = _load_signal(options.file)
+    xmap = _run_classification(signal, options)
+    for output in options.output:
+        io.save(output, xmap, overwrite=options.overwrite)
+        print(f"Map: {output}")
+    if options.figure is not None:
+        _save_figure(plotting.plot_space_groups(xmap), options.figure)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from kikuchipy_cnn import SpaceGroupClasses, describe_model, list_models
+
+    for name in list_models():
+        description = describe_model(name)
+        classes = SpaceGroupClasses(tuple(description["space_groups"]))
+        groups = ", ".join(
+            f"{n} {symbol}" for n, symbol in zip(classes, classes.hermann_mauguin, strict=True)
+        )
+        rows, columns, _ = description["input_shape"]
+        print(f"{name}\n  {description['architecture']}, {rows} x {columns} pixels\n  {groups}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import kikuchipy as kp
+
+    from kikuchipy_cnn import io, plotting
+
+    outputs = [options.folder / name for name in ("nickel.ang", "nickel.h5")]
+    figure = options.folder / "nickel.png"
+    for output in outputs:
+        io.check_output(output, overwrite=True)
+    io.check_destination(figure, overwrite=True)
+    signal = kp.data.nickel_ebsd_small()
+    xmap = _run_classification(signal, options)
+    for output in outputs:
+        io.save(output, xmap, overwrite=True)
+        print(f"Map: {output}")
+    _save_figure(plotting.plot_patterns(signal, xmap), figure)
+
+
+def _run_classification(signal, options: argparse.Namespace) -> CrystalMap:
+    from kikuchipy_cnn import classify_space_group, load_model
+    from kikuchipy_cnn.crystal_map import summary_table
+
+    bundle = load_model(options.model)
+    xmap = classify_space_group(
+        signal,
+        bundle,
+        batch_size=options.batch_size,
+        show_progressbar=False if options.no_progress else None,
+    )
+    print(summary_table(xmap, bundle.classes))
+    return xmap
+
+
+def _load_signal(file: str):
+    import kikuchipy as kp
+
+    if not Path(file).exists():
+        raise FileNotFoundError(f"There is no file {file!r}.")
+    try:
+        signal = kp.load(file, lazy=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"kikuchipy cannot read {file!r}: {error}") from error
+    if not isinstance(signal, kp.signals.EBSD):
+        raise ValueError(f"{file!r} holds {signal}, not EBSD patterns.")
+    return signal
+
+
+def _check_figure(path: Path, overwrite: bool) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from kikuchipy_cnn import io
+
+    formats = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if path.suffix.lower().lstrip(".") not in formats:
+        raise ValueError(f"Suffix {path.suffix!r} of '{path}' must be one of {', '.join(formats)}.")
+    io.check_destination(path, overwrite)
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.resolve().parent, prefix=".figure-") as folder:
+        temporary = Path(folder) / path.name
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
+    print(f"Figure: {path}")

@@ -1,0 +1,324 @@
+"""Crystal maps from class probabilities."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from orix.crystal_map import CrystalMap, create_coordinate_arrays
+from orix.quaternion import Rotation
+from scipy.special import entr
+
+from kikuchipy_cnn.space_groups import SpaceGroupClasses, hermann_mauguin_symbol
+
+__all__ = [
+    "check_phase_ids",
+    "classes_from_crystal_map",
+    "probabilities_to_crystal_map",
+    "probability_property",
+    "summary_table",
+]
+
+# A softmax in half precision is off one by some thousandths
+_SUM_TOLERANCE = 0.01
+
+_PROBABILITY_PREFIX = "p_"
+
+
+def probability_property(number: int) -> str:
+    """Return the name of the map property that holds the probability of
+    a space group.
+
+    Parameters
+    ----------
+    number
+        Space-group number.
+    """
+    return f"{_PROBABILITY_PREFIX}{number}"
+
+
+def classes_from_crystal_map(xmap: CrystalMap) -> SpaceGroupClasses:
+    """Return the classes whose probabilities a crystal map holds.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map.
+
+    Returns
+    -------
+    classes
+        Classes in ascending order, as files do not keep the order of
+        the properties.
+
+    Raises
+    ------
+    ValueError
+        If there are not two class probabilities among the properties.
+    """
+    matches = (re.fullmatch(rf"{_PROBABILITY_PREFIX}(\d+)", name) for name in xmap.prop)
+    numbers = sorted(int(match[1]) for match in matches if match)
+    if len(numbers) < 2:
+        raise ValueError(
+            f"The crystal map has the properties {list(xmap.prop)}, but none like "
+            f"{probability_property(225)!r}: pass a map from classify_space_group()"
+        )
+    return SpaceGroupClasses(tuple(numbers))
+
+
+def probabilities_to_crystal_map(
+    probabilities: np.ndarray,
+    classes: SpaceGroupClasses,
+    *,
+    navigation_shape: tuple[int, ...],
+    step_sizes: tuple[float, ...] | None = None,
+    scan_unit: str | None = "px",
+    is_in_data: np.ndarray | None = None,
+    indexed: np.ndarray | None = None,
+    rotations: Rotation | None = None,
+) -> CrystalMap:
+    """Return a crystal map with the most probable space group in each
+    point.
+
+    Parameters
+    ----------
+    probabilities
+        Probabilities of shape (n points in data, n classes), each row
+        summing to one, in row-major order of the points in data.
+    classes
+        Classes in the order of the columns.
+    navigation_shape
+        Map shape (rows, columns), (columns,), or () for one pattern.
+    step_sizes
+        Step sizes in scan units, in the order of *navigation_shape*. If
+        not given, these are 1.
+    scan_unit
+        Length unit of the step sizes. None is the same as "px".
+    is_in_data
+        Whether each point has a row in *probabilities*, of the map's
+        shape or flattened. If not given, all points have.
+    indexed
+        Whether each point in data is to be given a space group, of
+        shape (n points in data,). False is for "no solution". If not
+        given, all points are.
+    rotations
+        Rotations of all points or of the points in data, of shape (n,)
+        or (n, m), in which case the first of m is used. If not given,
+        these are identity.
+
+    Returns
+    -------
+    xmap
+        Crystal map with space-group numbers as phase IDs, and these
+        properties of one value per point:
+
+        - scores: probability of the winner, 0 where not indexed
+        - entropy: Shannon entropy of the probabilities, from 0 (all on
+          one class) to 1 (the same on all)
+        - margin: probability of the winner minus that of the runner-up
+        - p_225 and so on: probability of each class, see
+          :func:`probability_property`
+
+    Raises
+    ------
+    TypeError
+        If *rotations* are not orix rotations.
+    ValueError
+        If an array's shape disagrees with another's, the map has no
+        points or more than two dimensions, a step size is not positive,
+        or a row of an indexed point is not a set of probabilities.
+
+    Notes
+    -----
+    orix keeps only the phases that own points in
+    :attr:`~orix.crystal_map.CrystalMap.phases`. The classes without
+    points are not lost, as their probabilities are properties; get them
+    with :func:`classes_from_crystal_map`.
+
+    Points without a solution have phase ID -1 and identity rotation.
+    They keep their probabilities, entropy and margin, which tell why
+    they were rejected. A row with values that are not finite is
+    replaced by the same probability of all classes there.
+
+    Points not in data have phase ID -1, identity rotation, and all
+    properties 0.
+
+    The coordinates start at 0, as orix returns maps of the wrong shape
+    if they do not.
+    """
+    map_shape, step_sizes = _checked_shape(navigation_shape, step_sizes)
+    in_data = _checked_is_in_data(is_in_data, map_shape)
+    n_in_data = np.count_nonzero(in_data)
+
+    probabilities = np.asarray(probabilities)
+    classes.check_probabilities(probabilities)
+    if probabilities.shape[0] != n_in_data:
+        raise ValueError(
+            f"There are {probabilities.shape[0]} rows of probabilities, but {n_in_data} points in "
+            f"data in the map of shape {map_shape}: give one row for each"
+        )
+    if indexed is None:
+        indexed = np.ones(n_in_data, dtype=bool)
+    indexed = np.asarray(indexed, dtype=bool)
+    if indexed.shape != (n_in_data,):
+        raise ValueError(f"Shape {indexed.shape} of indexed must be ({n_in_data},)")
+    probabilities = _checked_rows(probabilities, indexed)
+
+    phase_id = np.full(in_data.size, -1)
+    winners = np.array(classes.numbers)[probabilities.argmax(axis=1)]
+    phase_id[in_data] = np.where(indexed, winners, -1)
+
+    quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (in_data.size, 1))
+    if rotations is not None:
+        quaternions[phase_id != -1] = _rotations_in_data(rotations, in_data)[indexed]
+
+    runner_up, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    entropy = entr(probabilities).sum(axis=1) / np.log(len(classes))
+    values = {
+        "scores": np.where(indexed, best, 0),
+        "entropy": entropy.clip(0, 1),
+        "margin": best - runner_up,
+    }
+    for number, column in zip(classes, probabilities.T, strict=False):
+        values[probability_property(number)] = column
+    properties = {}
+    for name, value in values.items():
+        properties[name] = np.zeros(in_data.size, dtype=probabilities.dtype)
+        properties[name][in_data] = value
+
+    coordinates, _ = create_coordinate_arrays(map_shape, step_sizes)
+    return CrystalMap(
+        rotations=Rotation(quaternions),
+        phase_id=phase_id,
+        phase_list=classes.phase_list(),
+        prop=properties,
+        scan_unit="px" if scan_unit is None else scan_unit,
+        is_in_data=in_data,
+        **coordinates,
+    )
+
+
+def check_phase_ids(xmap: CrystalMap, classes: SpaceGroupClasses) -> None:
+    """Raise ValueError unless all indexed points' phase IDs are
+    classes.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map with space-group numbers as phase IDs.
+    classes
+        Classes of the model.
+    """
+    others = np.setdiff1d(xmap.phase_id, (-1, *classes)).tolist()
+    if others:
+        raise ValueError(
+            f"The crystal map has the phase IDs {others}, which are not among the space groups "
+            f"{classes.numbers}: pass the classes of the model that made the map"
+        )
+
+
+def summary_table(xmap: CrystalMap, classes: SpaceGroupClasses) -> str:
+    """Return a table of how many points were given each space group.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map with space-group numbers as phase IDs, and the
+        property "scores". Points not in data are not counted.
+    classes
+        Classes of the model, each of which gets a row.
+
+    Returns
+    -------
+    table
+        Lines of aligned text without a line break at the end.
+
+    Raises
+    ------
+    ValueError
+        If a point has a phase ID that is not a class.
+    """
+    phase_id = xmap.phase_id
+    check_phase_ids(xmap, classes)
+
+    def row(label: str, number: str, selected: np.ndarray, *, with_score: bool) -> tuple[str, ...]:
+        count = np.count_nonzero(selected)
+        fraction = f"{count / max(xmap.size, 1):.1%}"
+        score = f"{xmap.prop['scores'][selected].mean():.3f}" if with_score and count else "-"
+        return label, number, str(count), fraction, score
+
+    rows = [("Space group", "No.", "Points", "Fraction", "Mean score")]
+    for number in classes:
+        symbol = hermann_mauguin_symbol(number)
+        rows.append(row(symbol, str(number), phase_id == number, with_score=True))
+    rows.append(row("not indexed", "-", phase_id == -1, with_score=False))
+
+    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
+    return "\n".join(
+        "  ".join(
+            [first.ljust(widths[0]), *(i.rjust(j) for i, j in zip(rest, widths[1:], strict=True))]
+        )
+        for first, *rest in rows
+    )
+
+
+def _checked_shape(
+    navigation_shape: tuple[int, ...], step_sizes: tuple[float, ...] | None
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    shape = tuple(int(i) for i in navigation_shape)
+    if len(shape) > 2 or any(i < 1 for i in shape):
+        raise ValueError(
+            f"Navigation shape {shape} must have at most two dimensions, none of them empty"
+        )
+    steps = (1,) * len(shape) if step_sizes is None else tuple(step_sizes)
+    if len(steps) != len(shape):
+        raise ValueError(f"Step sizes {steps} must be one for each of the dimensions {shape}")
+    if not all(np.isfinite(i) and i > 0 for i in steps):
+        raise ValueError(f"Step sizes {steps} must be positive")
+    # orix takes an empty shape for "not given", and makes a map of shape (5, 10)
+    return shape or (1,), steps or (1,)
+
+
+def _checked_is_in_data(is_in_data: np.ndarray | None, map_shape: tuple[int, ...]) -> np.ndarray:
+    size = int(np.prod(map_shape))
+    if is_in_data is None:
+        return np.ones(size, dtype=bool)
+    is_in_data = np.atleast_1d(np.asarray(is_in_data, dtype=bool))
+    if is_in_data.shape not in [map_shape, (size,)]:
+        raise ValueError(
+            f"Shape {is_in_data.shape} of is_in_data must be {map_shape}, or ({size},) flattened"
+        )
+    if not is_in_data.any():
+        raise ValueError("is_in_data must be True in at least one point, but is False in all")
+    # orix keeps the array, which must not be the caller's
+    return is_in_data.flatten()
+
+
+def _checked_rows(probabilities: np.ndarray, indexed: np.ndarray) -> np.ndarray:
+    probabilities = probabilities.astype(np.result_type(probabilities.dtype, np.float32))
+    unknown = ~np.isfinite(probabilities).all(axis=1) & ~indexed
+    probabilities[unknown] = 1 / probabilities.shape[1]
+    # Written so that NaN is found too
+    valid = (probabilities >= 0).all(axis=1)
+    valid &= np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE
+    if not valid.all():
+        first = int(np.argmin(valid))
+        raise ValueError(
+            f"Probabilities {probabilities[first].tolist()} in row {first} must be at least 0 and "
+            "sum to 1: apply softmax to a network's logits, and mark points without a solution as "
+            "not indexed"
+        )
+    return probabilities
+
+
+def _rotations_in_data(rotations: Rotation, in_data: np.ndarray) -> np.ndarray:
+    if not isinstance(rotations, Rotation):
+        raise TypeError(f"Rotations must be of type {Rotation}, not {type(rotations)}")
+    n_in_data = np.count_nonzero(in_data)
+    if rotations.ndim not in (1, 2) or rotations.shape[0] not in (in_data.size, n_in_data):
+        raise ValueError(
+            f"Rotations of shape {rotations.shape} must be of shape (n,) or (n, m), where n is "
+            f"the number of points {in_data.size} or of points in data {n_in_data}"
+        )
+    quaternions = rotations.data if rotations.ndim == 1 else rotations.data[:, 0]
+    return quaternions[in_data] if len(quaternions) == in_data.size else quaternions

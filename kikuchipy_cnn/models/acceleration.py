@@ -1,0 +1,80 @@
+"""Faster training on TensorFlow; the only calls of TensorFlow itself live here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def with_fused_normalisation(network: keras.Model) -> keras.Model:
+    """Copy a network with batch normalisations that are one operation each.
+
+    Keras composes batch normalisation from many operations in 32 bits, which takes most of the time
+    of a training step on a CPU. TensorFlow's fused one gives the same values.
+
+    Parameters
+    ----------
+    network
+        Keras model.
+
+    Returns
+    -------
+    network
+        Model of the same architecture, order and values of weights. The same network, not a copy,
+        where the backend is not TensorFlow.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return network
+    fused_class = _fused_class()
+
+    def replace(layer):
+        if type(layer) is keras.layers.BatchNormalization:
+            return fused_class.from_config(layer.get_config())
+        return type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(network, clone_function=replace)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _fused_class() -> type:
+    import keras
+    import tensorflow as tf
+
+    # Saved weights bear the name of the class.
+    class BatchNormalization(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            normalise = tf.raw_ops.FusedBatchNormV3
+            scale, offset, mean, variance = (
+                tf.convert_to_tensor(weight)
+                for weight in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            )
+            if not training:
+                return normalise(
+                    x=inputs,
+                    scale=scale,
+                    offset=offset,
+                    mean=mean,
+                    variance=variance,
+                    epsilon=self.epsilon,
+                    is_training=False,
+                ).y
+            result = normalise(
+                x=inputs,
+                scale=scale,
+                offset=offset,
+                mean=tf.zeros(0),
+                variance=tf.zeros(0),
+                epsilon=self.epsilon,
+                is_training=True,
+            )
+            rate = 1 - self.momentum
+            self.moving_mean.assign(mean + rate * (result.batch_mean - mean))
+            self.moving_variance.assign(variance + rate * (result.batch_variance - variance))
+            return result.y
+
+    return BatchNormalization

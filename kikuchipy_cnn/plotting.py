@@ -1,0 +1,402 @@
+"""Figures of space-group maps and of patterns with their
+probabilities.
+
+The figures are made without pyplot, so that they need no backend, and
+are not kept alive after use. Save one with
+:meth:`~matplotlib.figure.Figure.savefig`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from diffpy.structure.spacegroups import GetSpaceGroup
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import AutoLocator
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+from orix.crystal_map import CrystalMap
+
+from kikuchipy_cnn.crystal_map import (
+    check_phase_ids,
+    classes_from_crystal_map,
+    probability_property,
+)
+from kikuchipy_cnn.space_groups import (
+    SpaceGroupClasses,
+    hermann_mauguin_symbol,
+    space_group_color,
+)
+
+if TYPE_CHECKING:
+    from kikuchipy.signals import EBSD
+
+__all__ = ["plot_patterns", "plot_space_groups", "symbol_label"]
+
+_NOT_INDEXED_COLOR = "white"
+_MASKED_COLOR = "0.7"
+
+# Value in the image of space groups that is no space-group number
+_MASKED = -2
+
+
+def plot_space_groups(xmap: CrystalMap, classes: SpaceGroupClasses | None = None) -> Figure:
+    """Return a figure with a map of the space groups beside one of the
+    scores.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map with space-group numbers as phase IDs and the
+        property "scores". The smallest rectangle with all points in
+        data is drawn. One row, one column or one point are drawn as two
+        strips, one above the other.
+    classes
+        Classes to list in the legend, also those without points. If not
+        given, the space groups in the map are listed.
+
+    Returns
+    -------
+    fig
+        Figure. Fractions in its legend are of the points in data.
+
+    Raises
+    ------
+    ValueError
+        If the map has no property "scores" or no points in data, or a
+        point has a phase ID that is not listed.
+    """
+    if xmap.size == 0:
+        raise ValueError("The crystal map has no points in data, so there is nothing to draw")
+    if "scores" not in xmap.prop:
+        raise ValueError(
+            f"The crystal map has the properties {list(xmap.prop)}, but not 'scores': pass a map "
+            "from classify_space_group()"
+        )
+    numbers = _numbers_to_list(xmap, classes)
+    space_groups = _image(xmap, xmap.phase_id, fill_value=_MASKED)
+    scores = _image(xmap, np.where(xmap.is_indexed, xmap.prop["scores"], np.nan), np.nan)
+
+    is_strip = 1 in space_groups.shape
+    along_y = is_strip and space_groups.shape[0] > 1
+    if is_strip:
+        space_groups, scores = space_groups.reshape(1, -1), scores.reshape(1, -1)
+    handles = _legend_handles(xmap, numbers)
+    if is_strip:
+        fig, axes, colorbar_axes = _strip_axes(handles)
+    else:
+        height_to_width = space_groups.shape[0] * xmap.dy / (space_groups.shape[1] * xmap.dx)
+        fig, axes, colorbar_axes = _map_axes(handles, height_to_width)
+
+    style = {
+        "interpolation": "nearest",
+        "extent": _extent(xmap, space_groups.shape, is_strip=is_strip, along_y=along_y),
+        "aspect": "auto" if is_strip else "equal",
+    }
+    values = [_MASKED, -1, *sorted(numbers)]
+    colors = [_MASKED_COLOR, _NOT_INDEXED_COLOR, *map(space_group_color, sorted(numbers))]
+    norm = BoundaryNorm([_MASKED - 0.5, *(i + 0.5 for i in values)], len(colors))
+    axes[0].imshow(space_groups, cmap=ListedColormap(colors), norm=norm, **style)
+    axes[0].set_title("Space group")
+
+    # Scores of masked and of not indexed points are both NaN, so these are told apart beneath them
+    colors, norm = [_MASKED_COLOR, _NOT_INDEXED_COLOR], BoundaryNorm([-2.5, -1.5, 230.5], 2)
+    axes[1].imshow(space_groups, cmap=ListedColormap(colors), norm=norm, **style)
+    image = axes[1].imshow(scores, cmap="viridis", vmin=0, vmax=1, **style)
+    axes[1].set_title("Score")
+    fig.colorbar(
+        image,
+        cax=colorbar_axes,
+        orientation="vertical" if is_strip else "horizontal",
+        ticks=[0, 0.5, 1] if is_strip else None,
+    )
+
+    for ax in axes:
+        ax.set_yticks([])
+        ax.set_xticks([])
+    if is_strip:
+        axes[1].xaxis.set_major_locator(AutoLocator())
+        axes[1].set_xlabel(f"{'y' if along_y else 'x'} ({_unit_label(xmap.scan_unit)})")
+    else:
+        colorbar_axes.set_xlabel("Probability of the space group")
+        _add_scale_bar(axes[0], space_groups.shape[1] * xmap.dx, xmap.scan_unit)
+    return fig
+
+
+def plot_patterns(
+    signal: EBSD,
+    xmap: CrystalMap,
+    n: int = 9,
+    *,
+    indices: Sequence[int] | None = None,
+) -> Figure:
+    """Return a figure of patterns titled with their space groups, above
+    bars of the probabilities of all classes.
+
+    Parameters
+    ----------
+    signal
+        Patterns. Of a lazy signal only those drawn are computed.
+    xmap
+        Crystal map from classifying the patterns.
+    n
+        Number of patterns, spread evenly over the points in data. If
+        there are fewer points, all are drawn.
+    indices
+        Flat indices into the map of the patterns to draw, instead of
+        *n* of them.
+
+    Returns
+    -------
+    fig
+        Figure.
+
+    Raises
+    ------
+    ValueError
+        If the signal and the map differ in number of points, an index
+        is outside the map, there is nothing to draw, or the map has no
+        class probabilities.
+    """
+    classes = classes_from_crystal_map(xmap)
+    n_points = xmap.is_in_data.size
+    signal_shape = signal.axes_manager.signal_shape[::-1]
+    navigation_shape = signal.data.shape[: -len(signal_shape)]
+    if math.prod(navigation_shape) != n_points:
+        raise ValueError(
+            f"The signal has patterns of navigation shape {navigation_shape}, but the crystal map "
+            f"has {n_points} points: pass the map from classifying these patterns"
+        )
+    indices = _pattern_indices(xmap, n, indices)
+
+    n_columns = math.ceil(math.sqrt(len(indices)))
+    n_rows = math.ceil(len(indices) / n_columns)
+    fig = Figure(
+        figsize=(2 * n_columns, (2 * signal_shape[0] / signal_shape[1] + 0.42) * n_rows + 0.35),
+        layout="constrained",
+    )
+    fig.get_layout_engine().set(h_pad=0.015, hspace=0)
+    pattern_axes = fig.subplots(
+        2 * n_rows, n_columns, squeeze=False, gridspec_kw={"height_ratios": [16, 1] * n_rows}
+    )
+    for ax in pattern_axes.flat:
+        ax.set_axis_off()
+
+    # Properties of CrystalMap are those of the points in data
+    row_of_point = np.cumsum(xmap.is_in_data) - 1
+    for i, index in enumerate(indices):
+        row, column = divmod(i, n_columns)
+        pattern = signal.data[np.unravel_index(index, navigation_shape) if navigation_shape else ()]
+        point = row_of_point[index] if xmap.is_in_data[index] else None
+        ax = pattern_axes[2 * row, column]
+        pattern = np.asarray(pattern)
+        # Dead and hot pixels would take all of the contrast
+        darkest, brightest = np.percentile(pattern, (0.5, 99.5))
+        ax.imshow(pattern, cmap="gray", vmin=darkest, vmax=brightest)
+        ax.set_anchor("S")
+        ax.set_title(_pattern_title(xmap, point), fontsize=10)
+        if point is not None:
+            _draw_probabilities(pattern_axes[2 * row + 1, column], xmap, classes, point)
+
+    fig.legend(
+        handles=[Patch(color=space_group_color(j), label=symbol_label(j)) for j in classes],
+        loc="outside lower center",
+        ncols=min(len(classes), 2 * n_columns),
+        frameon=False,
+        handlelength=1,
+        handleheight=1,
+        columnspacing=1.2,
+    )
+    return fig
+
+
+def symbol_label(number: int) -> str:
+    r"""Return the Hermann-Mauguin symbol of a space group as
+    Matplotlib's math text.
+
+    Parameters
+    ----------
+    number
+        Space-group number.
+
+    Examples
+    --------
+    >>> symbol_label(225)
+    '$Fm\\overline{3}m$'
+    >>> symbol_label(194)
+    '$P6_{3}/mmc$'
+    """
+    symbol = hermann_mauguin_symbol(number)
+    # "P4232" is P 42 3 2, not P 4 23 2: only the full symbol has its parts separated
+    full = GetSpaceGroup(number).pdb_name.split()[1:]
+    screws = {axis for part in full for axis in re.findall(r"^[2346][1-5]", part)}
+    label, rest = symbol[0], symbol[1:]
+    while rest:
+        if rest[0] == "-":
+            label, rest = label + rf"\overline{{{rest[1]}}}", rest[2:]
+        elif rest[:2] in screws:
+            label, rest = label + f"{rest[0]}_{{{rest[1]}}}", rest[2:]
+        else:
+            label, rest = label + rest[0], rest[1:]
+    return f"${label}$"
+
+
+def _numbers_to_list(xmap: CrystalMap, classes: SpaceGroupClasses | None) -> tuple[int, ...]:
+    if classes is not None:
+        check_phase_ids(xmap, classes)
+        return classes.numbers
+    return tuple(int(i) for i in np.unique(xmap.phase_id) if i != -1)
+
+
+def _image(xmap: CrystalMap, values: np.ndarray, fill_value: float) -> np.ndarray:
+    image = np.full(xmap.is_in_data.size, fill_value, dtype=np.result_type(values, fill_value))
+    image[xmap.is_in_data] = values
+    shape = xmap._original_shape
+    if len(shape) < 2:
+        # orix gives a column of points a shape of one dimension, as it gives a row of them
+        shape = (-1, 1) if xmap.dx == 0 and xmap.dy > 0 else (1, -1)
+    # orix slices a map by masking the rest of it
+    rows, columns = np.nonzero(xmap.is_in_data.reshape(shape))
+    return image.reshape(shape)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+def _map_axes(
+    handles: list[Patch], height_to_width: float
+) -> tuple[Figure, tuple[Axes, Axes], Axes]:
+    # All lengths are in inches. A layout engine would move the color bar down past the legend
+    width = 4.2
+    height = float(np.clip(width * height_to_width, 1.4, 9))
+    below, margin, gap = max(0.75, 0.2 + 0.25 * math.ceil(len(handles) / 2)), 0.15, 0.3
+    fig = Figure(figsize=(2 * width + gap + 2 * margin, below + height + 0.4))
+    left, right = margin, margin + width + gap
+    axes = (
+        _add_axes(fig, left, below, width, height),
+        _add_axes(fig, right, below, width, height),
+    )
+    _add_legend(fig, handles, left, below - 0.1, n_columns=2)
+    return fig, axes, _add_axes(fig, right + 0.1 * width, below - 0.26, 0.8 * width, 0.13)
+
+
+def _strip_axes(handles: list[Patch]) -> tuple[Figure, tuple[Axes, Axes], Axes]:
+    width, height, margin, gap, below = 5.4, 0.8, 0.2, 0.45, 0.6
+    above = max(0.4, 0.25 * len(handles) - 2 * height - gap)
+    fig = Figure(figsize=(8.4, below + 2 * height + gap + above))
+    upper, right = below + height + gap, margin + width
+    axes = (
+        _add_axes(fig, margin, upper, width, height),
+        _add_axes(fig, margin, below, width, height),
+    )
+    _add_legend(fig, handles, right + 0.65, below + 2 * height + gap, n_columns=1)
+    return fig, axes, _add_axes(fig, right + 0.1, below, 0.13, height)
+
+
+def _add_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    fig_width, fig_height = fig.get_size_inches()
+    return fig.add_axes(
+        (left / fig_width, bottom / fig_height, width / fig_width, height / fig_height)
+    )
+
+
+def _add_legend(
+    fig: Figure, handles: list[Patch], left: float, top: float, *, n_columns: int
+) -> None:
+    fig_width, fig_height = fig.get_size_inches()
+    fig.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(left / fig_width, top / fig_height),
+        ncols=n_columns,
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0,
+        handlelength=1.2,
+        handleheight=1.2,
+    )
+
+
+def _extent(
+    xmap: CrystalMap, shape: tuple[int, int], *, is_strip: bool, along_y: bool
+) -> tuple[float, float, float, float]:
+    rows, columns = shape
+    # The step of one point is 0
+    dx = (xmap.dy if along_y else xmap.dx) or 1
+    dy = 1 if is_strip else xmap.dy
+    first = xmap.y if along_y else xmap.x
+    left = (0 if first is None else first.min()) - 0.5 * dx
+    # Coordinates are of the points' centres
+    return left, left + columns * dx, (rows - 0.5) * dy, -0.5 * dy
+
+
+def _legend_handles(xmap: CrystalMap, numbers: tuple[int, ...]) -> list[Patch]:
+    def patch(color: str, label: str, count: int) -> Patch:
+        text = f"{label}, {count / max(xmap.size, 1):.1%}"
+        return Patch(facecolor=color, edgecolor="0.4", linewidth=0.6, label=text)
+
+    phase_id = xmap.phase_id
+    handles = [
+        patch(space_group_color(i), f"{symbol_label(i)} ({i})", np.count_nonzero(phase_id == i))
+        for i in numbers
+    ]
+    n_not_indexed = np.count_nonzero(phase_id == -1)
+    if n_not_indexed:
+        handles.append(patch(_NOT_INDEXED_COLOR, "not indexed", n_not_indexed))
+    if not xmap.is_in_data.all():
+        handles.append(
+            Patch(facecolor=_MASKED_COLOR, edgecolor="0.4", linewidth=0.6, label="masked")
+        )
+    return handles
+
+
+def _add_scale_bar(ax: Axes, width: float, unit: str) -> None:
+    longest = width / 4
+    power = 10 ** math.floor(math.log10(longest))
+    length = max(i * power for i in (1, 2, 5) if i * power <= longest * 1.001)
+    bar = AnchoredSizeBar(
+        ax.transData, length, f"{length:g} {_unit_label(unit)}", loc="lower left",
+        pad=0.3, borderpad=0.4, sep=3, size_vertical=width / 150,
+    )  # fmt: skip
+    bar.patch.set(facecolor="white", edgecolor="none", alpha=0.75)
+    ax.add_artist(bar)
+
+
+def _unit_label(unit: str) -> str:
+    return "µm" if unit == "um" else unit
+
+
+def _pattern_indices(xmap: CrystalMap, n: int, indices: Sequence[int] | None) -> list[int]:
+    if indices is None:
+        n = min(n, xmap.size)
+        chosen = xmap.id[np.linspace(0, xmap.size - 1, max(n, 0)).round().astype(int)].tolist()
+    else:
+        chosen = [int(i) for i in indices]
+    n_points = xmap.is_in_data.size
+    outside = [i for i in chosen if not 0 <= i < n_points]
+    if outside:
+        raise ValueError(f"Indices {outside} must be in 0-{n_points - 1}")
+    if not chosen:
+        raise ValueError(f"There are no patterns to draw with n={n} and indices={indices}")
+    return chosen
+
+
+def _pattern_title(xmap: CrystalMap, point: int | None) -> str:
+    if point is None:
+        return "masked"
+    number = int(xmap.phase_id[point])
+    if number == -1:
+        return "not indexed"
+    return f"{symbol_label(number)}  {xmap.prop['scores'][point]:.2f}"
+
+
+def _draw_probabilities(ax: Axes, xmap: CrystalMap, classes: SpaceGroupClasses, point: int) -> None:
+    start = 0.0
+    for number in classes:
+        probability = float(xmap.prop[probability_property(number)][point])
+        ax.barh(0, probability, left=start, color=space_group_color(number))
+        start += probability
+    ax.set_xlim(0, 1)

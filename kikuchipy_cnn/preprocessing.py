@@ -1,0 +1,216 @@
+"""From patterns as a camera gives them to the input of a network.
+
+Training and inference share this one definition; it is stored with a model's weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+# Smaller patterns do not resolve the bands of most phases.
+MINIMUM_PATTERN_SIZE = 40
+
+
+@dataclass(frozen=True)
+class PatternTransform:
+    """Preprocessing of EBSD patterns for a network.
+
+    Static background, anti-aliased resize into a square with the aspect ratio kept, dynamic
+    background, local contrast, clipping. Pixels without signal (outside a circular detector, or
+    beside a pattern that is not square) count nowhere and become 0.
+
+    Parameters
+    ----------
+    size
+        Side of the square input of the network in pixels.
+    background_sigma
+        Standard deviation, in units of *size*, of the Gaussian whose local mean is subtracted and
+        by whose local standard deviation is divided.
+    clip
+        Largest absolute value kept, in standard deviations.
+    """
+
+    size: int = 71
+    background_sigma: float = 0.12
+    clip: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.background_sigma <= 0 or self.clip <= 0:
+            raise ValueError(
+                f"size={self.size} (at least 8), background_sigma={self.background_sigma} and "
+                f"clip={self.clip} (positive) are no preprocessing."
+            )
+
+    def to_dict(self) -> dict:
+        """Return the parameters, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, parameters: dict) -> PatternTransform:
+        """Make a transform from what :meth:`to_dict` returned."""
+        return cls(
+            size=int(parameters["size"]),
+            background_sigma=float(parameters["background_sigma"]),
+            clip=float(parameters["clip"]),
+        )
+
+    def __call__(
+        self,
+        patterns: np.ndarray,
+        signal_mask: np.ndarray | None = None,
+        static_background: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Preprocess patterns.
+
+        Parameters
+        ----------
+        patterns
+            Patterns of shape (n, rows, columns) and any real data type.
+        signal_mask
+            Boolean mask of shape (rows, columns), False for the pixels to use. If not given, all
+            pixels are used.
+        static_background
+            Static background of shape (rows, columns). If not given, none is removed.
+
+        Returns
+        -------
+        images
+            Network input of shape (n, size, size, 1) and data type float32.
+        valid
+            Boolean array of shape (n,), False where a pattern has values that are not finite or
+            does not vary. The image of such a pattern is 0.
+        """
+        patterns = np.asarray(patterns, dtype=np.float32)
+        used = np.ones(patterns.shape[1:], bool) if signal_mask is None else ~signal_mask
+        finite = np.isfinite(patterns).all(axis=(1, 2))
+        if not finite.all():
+            patterns = np.where(finite[:, None, None], patterns, 0)
+        inside = patterns[:, used]
+        valid = finite & (inside.min(axis=1) < inside.max(axis=1))
+
+        weight = used.astype(np.float32)
+        if static_background is not None:
+            static = np.asarray(static_background, dtype=np.float32)
+            # Dead pixels of the background carry no information about the pattern.
+            bright = static > 0.02 * np.median(static[used])
+            weight = weight * bright
+            patterns = patterns / np.where(bright, static, 1)
+        rows, columns = _resize_operators(patterns.shape[1:], self.size)
+        coverage = rows @ weight @ columns
+        images = rows @ (patterns * weight) @ columns / np.maximum(coverage, 1e-6)
+        mask = (coverage > 0.5).astype(np.float32)
+        images = self.standardise(images, mask[None])
+        images[~valid] = 0
+        return images[..., None], valid
+
+    def standardise(self, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Remove the dynamic background and level the local contrast.
+
+        Parameters
+        ----------
+        images
+            Patterns at the size of the network, of shape (n, size, size) and data type float32.
+        weights
+            1 where there is signal and 0 elsewhere, of shape (n, size, size) or (1, size, size).
+
+        Returns
+        -------
+        images
+            Patterns of local mean 0 and local standard deviation about 1, clipped, 0 where there is
+            no signal.
+        """
+        blur = _gaussian_operator(self.size, self.background_sigma * self.size)
+        norm = np.maximum(blur @ weights @ blur.T, 1e-6)
+        images = images - _weighted_mean(images, weights)
+        images = (images - blur @ (images * weights) @ blur.T / norm) * weights
+        variance = blur @ images**2 @ blur.T / norm
+        # The global variance keeps regions without any bands from being blown up to noise.
+        variance = variance + 0.05 * _weighted_mean(images**2, weights)
+        images = images / np.sqrt(np.maximum(variance, 1e-12)) * weights
+        return np.clip(images, -self.clip, self.clip, dtype=np.float32)
+
+
+def _weighted_mean(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = np.maximum(weights.sum(axis=(1, 2), keepdims=True), 1)
+    return (images * weights).sum(axis=(1, 2), keepdims=True) / total
+
+
+@lru_cache(maxsize=8)
+def _gaussian_operator(size: int, sigma: float) -> np.ndarray:
+    """Matrix of a one-dimensional Gaussian filter; its rows need not sum to one."""
+    x = np.arange(size)
+    return np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _resize_operators(shape: tuple[int, int], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices that resize the rows and columns of a pattern into the middle of a square."""
+    scale = max(shape) / size
+    rows, columns = (_resize_operator(n, size, scale) for n in shape)
+    return rows, columns.T
+
+
+def _resize_operator(n: int, size: int, scale: float) -> np.ndarray:
+    """Linear interpolation, widened to the new pixel where the pattern is reduced.
+
+    The sum of a row is below one where the new pixel reaches beyond the pattern.
+    """
+    centres = (np.arange(size) + 0.5 - size / 2) * scale + n / 2 - 0.5
+    width = max(scale, 1.0)
+    reach = int(np.ceil(width)) + 1
+    source = np.arange(-reach, n + reach)
+    weights = np.clip(1 - np.abs(centres[:, None] - source) / width, 0, None)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights[:, reach : reach + n].astype(np.float32)
+
+
+def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
+    """Find the mask of a circular detector.
+
+    The corners of the patterns of a circular detector show no bands: after smoothing and removal of
+    slow variations hardly anything is left in them.
+
+    Parameters
+    ----------
+    patterns
+        Some patterns of shape (n, rows, columns); a few dozen from all over a map are best.
+
+    Returns
+    -------
+    signal_mask
+        Boolean mask of shape (rows, columns), True outside the detector. None if the corners are
+        not darker or emptier than the rest, that is, if the detector is not circular.
+    """
+    patterns = np.asarray(patterns, dtype=np.float32)
+    patterns = patterns[np.isfinite(patterns).all(axis=(1, 2))]
+    if len(patterns) == 0:
+        return None
+    rows, columns = patterns.shape[1:]
+    radius = min(rows, columns) / 2
+    y, x = np.ogrid[:rows, :columns]
+    distance = np.hypot(y - (rows - 1) / 2, x - (columns - 1) / 2) / radius
+    edge = _edge(patterns.mean(axis=0), distance, fraction=0.5)
+    if edge is None:
+        sigma = radius / 30
+        structure = np.zeros((rows, columns), np.float32)
+        for pattern in patterns:
+            smooth = gaussian_filter(pattern, sigma)
+            structure += (smooth - gaussian_filter(pattern, 4 * sigma)) ** 2
+        edge = _edge(structure, distance, fraction=0.25)
+    return None if edge is None else distance > edge - 0.03
+
+
+def _edge(image: np.ndarray, distance: np.ndarray, fraction: float) -> float | None:
+    """Radius at which an image drops below a fraction of its level inside, if corners are empty."""
+    inside = np.median(image[np.abs(distance - 0.8) < 0.05])
+    if not np.median(image[distance > 1.15]) < 0.1 * inside:
+        return None
+    # The corners are far outside and may hold anything (shadows): come from them inwards.
+    for radius in np.arange(1.14, 0.8, -0.01):
+        if np.median(image[np.abs(distance - radius) < 0.01]) > fraction * inside:
+            return radius
+    return None

@@ -1,0 +1,249 @@
+"""The method that this package adds to kikuchipy's EBSD signals."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+
+import hyperspy.api as hs
+import numpy as np
+from kikuchipy.signals import EBSD
+from orix.crystal_map import CrystalMap
+from orix.quaternion import Rotation
+
+from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
+from kikuchipy_cnn.inference import carries_background, detector_mask, predict, sample_patterns
+from kikuchipy_cnn.models import ModelBundle, load_model
+from kikuchipy_cnn.preprocessing import MINIMUM_PATTERN_SIZE
+
+
+def classify_space_group(
+    signal: EBSD,
+    model: str | os.PathLike | ModelBundle = "xception_fewshot",
+    *,
+    navigation_mask: np.ndarray | None = None,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | bool | None = None,
+    batch_size: int = 64,
+    show_progressbar: bool | None = None,
+) -> CrystalMap:
+    """Classify patterns by space group with a convolutional network.
+
+    The method follows :cite:`kaufmann2020phase` and
+    :cite:`kaufmann2021efficient`.
+
+    Parameters
+    ----------
+    signal
+        EBSD signal, lazy or not, with patterns of at least 40 x 40
+        pixels.
+    model
+        Name of a packaged model (see :func:`~kikuchipy_cnn.list_models`),
+        path of a model bundle, or a model from
+        :func:`~kikuchipy_cnn.load_model`. Default is
+        ``"xception_fewshot"``.
+    navigation_mask
+        Boolean mask of the navigation shape. Only patterns at positions
+        with ``False`` are classified. If not given, all are.
+    signal_mask
+        Boolean mask of the signal shape. Only pixels with ``False`` are
+        used. If not given, the mask of a circular detector is found
+        from the patterns; all pixels are used if there is none.
+    static_background
+        Static background to divide the patterns by, of the signal
+        shape. If not given, the signal's own is used if it has one that
+        is still in the patterns. Pass ``False`` to leave it.
+    batch_size
+        Number of patterns that the network takes at once. Default is 64.
+    show_progressbar
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is
+        used.
+
+    Returns
+    -------
+    xmap
+        Crystal map with one phase per space group found, named by its
+        Hermann-Mauguin symbol, with the space-group number as phase ID.
+        Properties are ``scores``, the probability of the winner,
+        ``entropy``, from 0 (sure) to 1 (no idea), ``margin``, the
+        distance to the second, and the probability of each space group,
+        such as ``p_225``. Rotations are those of the signal's crystal
+        map, if it has one, or identity: classification gives no
+        orientations. Constant patterns and patterns with values that are
+        not finite are not indexed (phase ID -1).
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, there are no patterns, the patterns
+        are too small, or a mask has another shape or leaves nothing.
+
+    Warns
+    -----
+    UserWarning
+        If some patterns are constant or have values that are not finite.
+
+    See Also
+    --------
+    kikuchipy.signals.EBSD.hough_indexing
+    kikuchipy.signals.EBSD.dictionary_indexing
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}, but a batch needs at least 1 pattern.")
+    navigation_shape = signal.axes_manager.navigation_shape[::-1]
+    signal_shape = signal.axes_manager.signal_shape[::-1]
+    _check_patterns(signal)
+    _check_mask(navigation_mask, "navigation_mask", navigation_shape)
+    _check_mask(signal_mask, "signal_mask", signal_shape)
+    background = _check_background(static_background, signal_shape)
+    if show_progressbar is None:
+        show_progressbar = hs.preferences.General.show_progressbar
+    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+
+    sampled = sample_patterns(signal.data, navigation_mask)
+    if static_background is None and signal.static_background is not None:
+        own = np.asarray(signal.static_background, dtype=np.float32)
+        background = own if carries_background(sampled, own) else None
+    mask_found = signal_mask is None
+    if mask_found:
+        signal_mask = detector_mask(sampled)
+
+    n_patterns = int(np.prod(navigation_shape))
+    if navigation_mask is not None:
+        n_patterns -= int(navigation_mask.sum())
+    print(
+        _information(
+            bundle,
+            n_patterns,
+            signal_shape,
+            has_background=background is not None,
+            signal_mask=signal_mask,
+            mask_found=mask_found,
+        )
+    )
+    start = time.perf_counter()
+    prediction = predict(
+        signal.data,
+        bundle,
+        navigation_mask=navigation_mask,
+        signal_mask=signal_mask,
+        static_background=background,
+        batch_size=batch_size,
+        show_progressbar=show_progressbar,
+    )
+    seconds = time.perf_counter() - start
+    print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
+
+    is_in_data = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
+    n_invalid = int((is_in_data & ~prediction.valid).sum())
+    if n_invalid:
+        warnings.warn(
+            f"{n_invalid} of {n_patterns} patterns are constant or have values that are not finite."
+            " They are not indexed.",
+            UserWarning,
+            stacklevel=2,
+        )
+    axes = signal.axes_manager.navigation_axes[::-1]
+    return probabilities_to_crystal_map(
+        prediction.probabilities[is_in_data],
+        bundle.classes,
+        navigation_shape=navigation_shape,
+        step_sizes=tuple(axis.scale for axis in axes) or None,
+        scan_unit=_scan_unit(axes),
+        is_in_data=None if navigation_mask is None else is_in_data,
+        indexed=prediction.valid[is_in_data],
+        rotations=_rotations(signal, navigation_shape),
+    )
+
+
+def _attach() -> None:
+    """Add the method to kikuchipy's EBSD, which lazy and sliced signals inherit from."""
+    if not hasattr(EBSD, "classify_space_group"):
+        EBSD.classify_space_group = classify_space_group
+
+
+def _check_patterns(signal: EBSD) -> None:
+    if signal.data.ndim < 2 or signal.axes_manager.signal_dimension != 2:
+        raise ValueError(
+            f"{signal} has {signal.axes_manager.signal_dimension} signal dimensions, not 2."
+        )
+    if signal.data.size == 0:
+        raise ValueError(f"{signal} has 0 patterns; there is nothing to classify.")
+    if np.dtype(signal.data.dtype).kind not in "uif":
+        raise ValueError(
+            f"Patterns have data type {signal.data.dtype}; integers or real numbers are needed."
+        )
+    shape = signal.data.shape[-2:]
+    if min(shape) < MINIMUM_PATTERN_SIZE:
+        raise ValueError(
+            f"Patterns of {shape[0]} x {shape[1]} pixels are too small to tell space groups apart; "
+            f"at least {MINIMUM_PATTERN_SIZE} x {MINIMUM_PATTERN_SIZE} are needed. Bin less."
+        )
+
+
+def _check_mask(mask: np.ndarray | None, name: str, shape: tuple[int, ...]) -> None:
+    if mask is None:
+        return
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise ValueError(f"{name} must be boolean, not of data type {mask.dtype}.")
+    if mask.shape != shape:
+        raise ValueError(f"{name} has shape {mask.shape}, but {shape} is needed.")
+    if mask.all():
+        raise ValueError(f"{name} is all True, which leaves nothing. False means used.")
+
+
+def _check_background(
+    background: np.ndarray | bool | None, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    if background is None or background is False:
+        return None
+    background = np.asarray(background, dtype=np.float32)
+    if background.shape != shape:
+        raise ValueError(
+            f"static_background has shape {background.shape}, but the patterns have {shape}."
+        )
+    if not np.isfinite(background).all() or background.max() <= 0:
+        raise ValueError("static_background must be finite and positive somewhere.")
+    return background
+
+
+def _scan_unit(axes) -> str:
+    units = [axis.units for axis in axes if isinstance(axis.units, str)]
+    return units[-1] if units else "px"
+
+
+def _rotations(signal: EBSD, navigation_shape: tuple[int, ...]) -> Rotation | None:
+    """Rotations of the signal's crystal map where it has one for each pattern."""
+    xmap = signal.xmap
+    if xmap is None or xmap.shape != navigation_shape or not xmap.is_in_data.all():
+        return None
+    rotations = xmap.rotations
+    return rotations if rotations.ndim == 1 else rotations[:, 0]
+
+
+def _information(
+    bundle: ModelBundle,
+    n_patterns: int,
+    signal_shape: tuple[int, ...],
+    *,
+    has_background: bool,
+    signal_mask: np.ndarray | None,
+    mask_found: bool,
+) -> str:
+    if signal_mask is None:
+        mask = "none"
+    else:
+        kind = "circular, found" if mask_found else "given"
+        mask = f"{kind}, {np.mean(~signal_mask):.0%} of pixels used"
+    size = bundle.transform.size
+    return (
+        "Space group classification information:\n"
+        f"  Model: {bundle.name} ({bundle.architecture}, {size} x {size} pixels)\n"
+        f"  Space groups: {', '.join(bundle.classes.hermann_mauguin)}\n"
+        f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels\n"
+        f"  Static background: {'divided by' if has_background else 'none'}\n"
+        f"  Signal mask: {mask}"
+    )

@@ -1,0 +1,1 @@
+"""Simulated patterns: crystal structures, master patterns, cameras."""

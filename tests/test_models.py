@@ -1,0 +1,174 @@
+import json
+
+import numpy as np
+import pytest
+
+from kikuchipy_cnn import describe_model, list_models, load_model
+from kikuchipy_cnn.models import BundleError, build_network, load_bundle
+from kikuchipy_cnn.models.acceleration import with_fused_normalisation
+
+
+class TestBuildNetwork:
+    def test_tiny_gives_logits(self):
+        network = build_network("tiny", (32, 32, 3), 5)
+        logits = np.asarray(network(np.ones((2, 32, 32, 3), np.float32)))
+        assert logits.shape == (2, 5)
+        np.testing.assert_allclose(logits[0], logits[1], atol=1e-6)
+        assert logits.min() < 0
+
+    def test_xception_is_unmodified(self):
+        # 20,861,480 weights of the published network, less 1000 - 6 outputs of 2048 + 1 weights
+        # and two channels of the first kernel.
+        network = build_network("xception", (71, 71, 3), 1000)
+        assert network.count_params() == 22_910_480
+        grey = build_network("xception", (71, 71, 1), 6)
+        assert grey.count_params() == 22_910_480 - 994 * 2049 - 2 * 32 * 9
+
+    def test_summed_kernel_equals_stacked_pattern(self, rng):
+        """One grey channel is exactly the same as three equal ones, with the kernel summed."""
+        colour = build_network("tiny", (32, 32, 3), 4)
+        grey = build_network("tiny", (32, 32, 1), 4)
+        weights = colour.get_weights()
+        weights[0] = weights[0].sum(axis=2, keepdims=True)
+        grey.set_weights(weights)
+        x = rng.normal(size=(3, 32, 32, 1)).astype(np.float32)
+        expected = np.asarray(colour(np.repeat(x, 3, axis=-1)))
+        np.testing.assert_allclose(np.asarray(grey(x)), expected, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (("vgg", (71, 71, 1), 6), "Unknown architecture 'vgg'. Known: xception"),
+            (("xception", (70, 71, 1), 6), "at least 71 pixels, not 70 x 71"),
+            (("tiny", (32, 32, 1), 1), "n_classes=1"),
+            (("tiny", (32, 32, 2), 3), "1 or 3 channels"),
+        ],
+    )
+    def test_raises(self, arguments, match):
+        with pytest.raises(ValueError, match=match):
+            build_network(*arguments)
+
+    def test_fused_normalisation_gives_the_same(self, rng):
+        network = build_network("tiny", (32, 32, 1), 3)
+        weights = [np.abs(rng.normal(size=w.shape)) + 0.1 for w in network.get_weights()]
+        network.set_weights(weights)
+        fused = with_fused_normalisation(network)
+        x = rng.normal(size=(8, 32, 32, 1)).astype(np.float32)
+        np.testing.assert_allclose(
+            np.asarray(fused(x, training=True)), np.asarray(network(x, training=True)), rtol=1e-3
+        )
+        # The moving statistics must have moved alike, too.
+        for a, b in zip(fused.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-2)
+        np.testing.assert_allclose(
+            np.asarray(fused(x, training=False)), np.asarray(network(x, training=False)), rtol=3e-2
+        )
+
+
+class TestBundle:
+    @pytest.fixture
+    def saved(self, tiny_bundle, tmp_path):
+        return tiny_bundle.save(tmp_path / "model")
+
+    def test_round_trip(self, tiny_bundle, saved, rng):
+        loaded = load_bundle(saved)
+        assert loaded.classes.numbers == (221, 225, 229)
+        assert loaded.transform == tiny_bundle.transform
+        assert loaded.card == "# tiny\n"
+        assert repr(loaded) == repr(tiny_bundle)
+        images = rng.normal(size=(4, 32, 32, 1)).astype(np.float32)
+        expected = tiny_bundle.predict_probabilities(images)
+        np.testing.assert_allclose(loaded.predict_probabilities(images), expected, atol=2e-3)
+
+    def test_probabilities(self, tiny_bundle, rng):
+        """A softmax of the logits divided by the temperature."""
+        images = rng.normal(size=(4, 32, 32, 1)).astype(np.float32)
+        logits = np.asarray(tiny_bundle.network(images)) / 1.5
+        expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        found = tiny_bundle.predict_probabilities(images)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_nothing_is_pickled(self, saved):
+        assert sorted(file.name for file in saved.iterdir()) == [
+            "bundle.json",
+            "card.md",
+            "weights.npz",
+        ]
+        with np.load(saved / "weights.npz", allow_pickle=False) as data:
+            assert all(data[key].dtype == np.float16 for key in data.files)
+
+    def test_existing_folder_is_kept(self, tiny_bundle, saved, tmp_path):
+        before = (saved / "bundle.json").read_bytes()
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            tiny_bundle.save(saved)
+        assert (saved / "bundle.json").read_bytes() == before
+        tiny_bundle.save(saved, overwrite=True)
+        other = tmp_path / "photos"
+        other.mkdir()
+        (other / "cat.png").write_text("meow")
+        with pytest.raises(FileExistsError):
+            tiny_bundle.save(other, overwrite=True)
+        assert (other / "cat.png").exists()
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "photos"]
+
+    @pytest.mark.parametrize("file", ["weights.npz", "card.md"])
+    def test_tampered(self, saved, file):
+        content = bytearray((saved / file).read_bytes())
+        content[len(content) // 2] ^= 1
+        (saved / file).write_bytes(content)
+        with pytest.raises(BundleError, match=f"{file} is not the file that was saved"):
+            load_bundle(saved)
+
+    def test_tampered_description(self, saved):
+        with pytest.raises(BundleError, match="was altered"):
+            load_bundle(saved, sha256="0" * 64)
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"format": 99}, "format 99"),
+            ({"architecture": "os.system"}, "Unknown architecture"),
+            ({"space_groups": [221, 225]}, "no usable model bundle"),
+            ({"space_groups": [0, 1, 2]}, "no usable model bundle"),
+            ({"input_shape": "large"}, "no usable model bundle"),
+        ],
+    )
+    def test_wrong_description(self, saved, change, match):
+        description = json.loads((saved / "bundle.json").read_text())
+        (saved / "bundle.json").write_text(json.dumps(description | change))
+        with pytest.raises(BundleError, match=match):
+            load_bundle(saved)
+
+    def test_no_bundle(self, tmp_path):
+        with pytest.raises(BundleError, match="is no model bundle: it needs the files bundle.json"):
+            load_bundle(tmp_path)
+        (tmp_path / "bundle.json").write_text("[1, 2]")
+        with pytest.raises(BundleError, match="does not describe a model bundle"):
+            load_bundle(tmp_path)
+        (tmp_path / "bundle.json").write_text("{")
+        with pytest.raises(BundleError, match="does not describe a model bundle"):
+            load_bundle(tmp_path)
+
+
+class TestRegistry:
+    def test_list_models(self):
+        assert "xception_fewshot" in list_models()
+
+    def test_describe_model(self):
+        description = describe_model("xception_fewshot")
+        assert description["architecture"] == "xception"
+        assert description["space_groups"] == [221, 223, 225, 227, 229, 230]
+
+    def test_unknown_model_lists_those_there_are(self):
+        with pytest.raises(ValueError, match="no model 'xception_fewshit'.*xception_fewshot"):
+            load_model("xception_fewshit")
+
+    def test_path(self, tiny_bundle, tmp_path):
+        folder = tiny_bundle.save(tmp_path / "mine")
+        assert load_model(folder).name == "tiny"
+        assert load_model(str(folder)).name == "tiny"
+
+    def test_file_is_no_bundle(self, tmp_path):
+        (tmp_path / "model.keras").write_bytes(b"PK\x03\x04")
+        with pytest.raises(BundleError, match="is no model bundle"):
+            load_model(tmp_path / "model.keras")
