@@ -26,8 +26,8 @@ class Prediction:
     Parameters
     ----------
     probabilities
-        Probabilities of shape (navigation shape, classes) and data type float32, 0 where a pattern
-        was masked out or not valid.
+        Probabilities of shape (navigation shape, classes) and data type float32, not a number where
+        a pattern was masked out or not valid.
     valid
         Boolean array of the navigation shape, False where a pattern was masked out, constant or not
         finite.
@@ -98,7 +98,7 @@ def predict(
             probabilities[batch.indices] = bundle.predict_probabilities(images)[:n]
             valid[batch.indices] = batch.valid
             progressbar.update(n)
-    probabilities[~valid] = 0
+    probabilities[~valid] = np.nan
     return Prediction(probabilities.reshape(*shape, -1), valid.reshape(shape))
 
 

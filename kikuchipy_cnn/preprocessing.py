@@ -161,18 +161,19 @@ def _resize_operator(n: int, size: int, scale: float) -> np.ndarray:
     """
     centres = (np.arange(size) + 0.5 - size / 2) * scale + n / 2 - 0.5
     width = max(scale, 1.0)
-    reach = int(np.ceil(width)) + 1
-    source = np.arange(-reach, n + reach)
+    # Beyond the pattern, too: the weights that would fall there are missing in a row's sum.
+    beyond = int(np.ceil(width - centres[0]))
+    source = np.arange(-beyond, n + beyond)
     weights = np.clip(1 - np.abs(centres[:, None] - source) / width, 0, None)
     weights /= weights.sum(axis=1, keepdims=True)
-    return weights[:, reach : reach + n].astype(np.float32)
+    return weights[:, beyond : beyond + n].astype(np.float32)
 
 
 def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
     """Find the mask of a circular detector.
 
-    The corners of the patterns of a circular detector show no bands: after smoothing and removal of
-    slow variations hardly anything is left in them.
+    The corners of the patterns of a circular detector are dark, or they hold nothing: along a circle
+    around the middle the intensity hardly varies there.
 
     Parameters
     ----------
@@ -193,24 +194,31 @@ def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
     radius = min(rows, columns) / 2
     y, x = np.ogrid[:rows, :columns]
     distance = np.hypot(y - (rows - 1) / 2, x - (columns - 1) / 2) / radius
-    edge = _edge(patterns.mean(axis=0), distance, fraction=0.5)
+    rings = (distance * 100).astype(int)
+    edge = _edge(_ring_means(patterns.mean(axis=0), rings), fraction=0.5)
     if edge is None:
-        sigma = radius / 30
-        structure = np.zeros((rows, columns), np.float32)
+        variance = np.zeros(rings.max() + 1)
         for pattern in patterns:
-            smooth = gaussian_filter(pattern, sigma)
-            structure += (smooth - gaussian_filter(pattern, 4 * sigma)) ** 2
-        edge = _edge(structure, distance, fraction=0.25)
+            smooth = gaussian_filter(pattern - pattern.mean(), radius / 60)
+            variance += _ring_means(smooth**2, rings) - _ring_means(smooth, rings) ** 2
+        edge = _edge(variance, fraction=0.25)
     return None if edge is None else distance > edge - 0.03
 
 
-def _edge(image: np.ndarray, distance: np.ndarray, fraction: float) -> float | None:
-    """Radius at which an image drops below a fraction of its level inside, if corners are empty."""
-    inside = np.median(image[np.abs(distance - 0.8) < 0.05])
-    if not np.median(image[distance > 1.15]) < 0.1 * inside:
+def _ring_means(image: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    return np.bincount(rings.ravel(), image.ravel()) / np.maximum(np.bincount(rings.ravel()), 1)
+
+
+def _edge(profile: np.ndarray, fraction: float) -> float | None:
+    """Radius at which a profile drops below a fraction of its level inside, if corners are empty.
+
+    The profile has a value for each hundredth of the radius of the inscribed circle.
+    """
+    inside = np.median(profile[75:86])
+    if not np.median(profile[115:]) < 0.1 * inside:
         return None
     # The corners are far outside and may hold anything (shadows): come from them inwards.
-    for radius in np.arange(1.14, 0.8, -0.01):
-        if np.median(image[np.abs(distance - radius) < 0.01]) > fraction * inside:
-            return radius
+    for ring in range(114, 80, -1):
+        if profile[ring] > fraction * inside:
+            return (ring + 1) / 100
     return None

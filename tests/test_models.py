@@ -5,7 +5,8 @@ import pytest
 
 from kikuchipy_cnn import describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
-from kikuchipy_cnn.models.acceleration import with_fused_normalisation
+from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
+from kikuchipy_cnn.models.growth import grow_into_xception
 
 
 class TestBuildNetwork:
@@ -63,6 +64,13 @@ class TestBuildNetwork:
         np.testing.assert_allclose(
             np.asarray(fused(x, training=False)), np.asarray(network(x, training=False)), rtol=3e-2
         )
+
+    def test_other_input_size_has_the_same_weights(self):
+        network = build_network("tiny", (32, 32, 1), 3)
+        other = with_input_size(network, 48)
+        assert other.input_shape == (None, 48, 48, 1)
+        for a, b in zip(other.get_weights(), network.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 class TestBundle:
@@ -172,3 +180,28 @@ class TestRegistry:
         (tmp_path / "model.keras").write_bytes(b"PK\x03\x04")
         with pytest.raises(BundleError, match="is no model bundle"):
             load_model(tmp_path / "model.keras")
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    rng = np.random.default_rng(0)
+    network = build_network("xception_narrow", (71, 71, 1), 4)
+    # Not the initial weights: those of batch normalisation are all alike.
+    network.set_weights(
+        [w + rng.uniform(0, 0.1, w.shape).astype(w.dtype) for w in network.get_weights()]
+    )
+    return network
+
+
+class TestGrowth:
+    def test_same_function(self, narrow, rng):
+        full = grow_into_xception(narrow)
+        assert full.count_params() == build_network("xception", (71, 71, 1), 4).count_params()
+        x = rng.normal(size=(3, 71, 71, 1)).astype(np.float32)
+        expected = np.asarray(narrow(x))
+        assert expected.std() > 1e-3
+        np.testing.assert_allclose(np.asarray(full(x)), expected, rtol=1e-3, atol=1e-3)
+
+    def test_other_architecture(self, tiny_bundle):
+        with pytest.raises(ValueError, match="not 'tiny'"):
+            grow_into_xception(tiny_bundle.network)

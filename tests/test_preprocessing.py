@@ -48,7 +48,7 @@ class TestPatternTransform:
         transform = PatternTransform(size=60)
         pattern = 1 + 0.2 * bands((120, 120)) + rng.normal(0, 0.01, (120, 120))
         y, x = np.mgrid[:120, :120]
-        background = 100 * np.exp(-((y - 50) ** 2 + (x - 70) ** 2) / 80**2)
+        background = 100 * np.exp(-((y - 50) ** 2 + (x - 70) ** 2) / 150**2)
         clean, _ = transform(pattern[None])
         dirty, _ = transform((pattern * background)[None])
         divided, _ = transform((pattern * background)[None], None, background)

@@ -1,4 +1,4 @@
-"""Faster training on TensorFlow; the only calls of TensorFlow itself live here."""
+"""Faster training; the only calls of TensorFlow itself live here."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ def with_fused_normalisation(network: keras.Model) -> keras.Model:
         return type(layer).from_config(layer.get_config())
 
     copy = keras.models.clone_model(network, clone_function=replace)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def with_input_size(network: keras.Model, size: int) -> keras.Model:
+    """Copy a network for patterns of another size.
+
+    The weights of the networks here do not depend on the size of the patterns, which allows to
+    learn on small ones first (progressive resizing).
+
+    Parameters
+    ----------
+    network
+        Keras model.
+    size
+        Side of the patterns in pixels.
+
+    Returns
+    -------
+    network
+        Model with the same weights.
+    """
+    import keras
+
+    inputs = keras.Input((size, size, network.input_shape[-1]))
+    copy = keras.models.clone_model(network, input_tensors=inputs)
     copy.set_weights(network.get_weights())
     return copy
 

@@ -1,11 +1,12 @@
 """Dynamical master patterns of centrosymmetric cubic crystals.
 
 Reciprocity lets the backscattered intensity in a direction be computed as the intensity that a
-plane wave from this direction puts on the atoms (Winkelmann et al., Ultramicroscopy 107 (2007) 414).
-Each direction is one eigenvalue problem. In the point group m-3m with an inversion centre at the origin
-the elastic structure matrix is real and symmetric, and only 1/48 of the directions are independent;
-absorption enters to first order in the eigenvalues. Scattering factors (Weickenmeier and Kohl, Acta
-Cryst. A47 (1991) 590) and the escape depth of backscattered electrons come from :mod:`ebsdsim`.
+plane wave from this direction puts on the atoms (Winkelmann et al., Ultramicroscopy 107 (2007)
+414). Each direction is one eigenvalue problem. In the point group m-3m with an inversion centre at
+the origin the elastic structure matrix is real and symmetric, and only 1/48 of the directions are
+independent; absorption enters to first order in the eigenvalues. Scattering factors (Weickenmeier
+and Kohl, Acta Cryst. A47 (1991) 590) and the escape depth of backscattered electrons come from
+:mod:`ebsdsim`.
 """
 
 from __future__ import annotations

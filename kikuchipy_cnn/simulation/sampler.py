@@ -53,17 +53,17 @@ class Disturbances:
         Fraction of patterns from a detector wider than high.
     """
 
-    pcx: tuple[float, float] = (0.35, 0.65)
-    pcy: tuple[float, float] = (0.05, 0.7)
-    pcz: tuple[float, float] = (0.42, 1.2)
+    pcx: tuple[float, float] = (0.4, 0.6)
+    pcy: tuple[float, float] = (0.08, 0.6)
+    pcz: tuple[float, float] = (0.42, 1.1)
     stretch: tuple[float, float] = (-0.03, 0.03)
-    blur: tuple[float, float] = (0.0, 0.022)
+    blur: tuple[float, float] = (0.0, 0.02)
     sharpening: tuple[float, float] = (-0.3, 1.0)
     asymmetry: tuple[float, float] = (-0.6, 0.6)
-    noise: tuple[float, float] = (0.0, 1.5)
+    noise: tuple[float, float] = (0.0, 1.2)
     noise_blur: tuple[float, float] = (0.0, 0.008)
-    gradient: tuple[float, float] = (0.0, 1.5)
-    contrast: tuple[float, float] = (0.0, 0.8)
+    gradient: tuple[float, float] = (0.0, 1.0)
+    contrast: tuple[float, float] = (0.0, 0.6)
     saturation: tuple[float, float] = (1.5, 5.0)
     gamma: tuple[float, float] = (-0.25, 0.25)
     circular: float = 0.3

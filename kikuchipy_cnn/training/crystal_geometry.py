@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ((1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 1))
 # Parts per side into which a cell of the network's feature map is divided.
-_PARTS = {"xception": 3, "residual": 2, "tiny": 1}
+_PARTS = {"xception": 3, "xception_narrow": 3, "tiny": 1}
 
 
 def _family_members(family: tuple[int, int, int]) -> np.ndarray:
@@ -97,7 +97,7 @@ def with_geometry_head(network: keras.Model) -> tuple[keras.Model, int]:
 
 def _feature_map(network: keras.Model):
     """Last layer that still tells places in the pattern apart finely enough."""
-    if network.name == "xception":
+    if network.name.startswith("xception"):
         # The middle flow's end, with an output stride of 16.
         return network.get_layer("block13_sepconv1_act").input
     additions = [layer for layer in network.layers if type(layer).__name__ == "Add"]

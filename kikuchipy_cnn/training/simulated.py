@@ -12,6 +12,7 @@ from tqdm import tqdm
 from kikuchipy_cnn._background import in_background
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.simulation.sampler import PatternSampler
+from kikuchipy_cnn.training.crystal_geometry import band_and_zone_targets, with_geometry_head
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +23,10 @@ class SimulatedTraining:
     """Protocol of a training run on simulated patterns.
 
     The optimiser is AdamW (Loshchilov and Hutter, ICLR 2019). Its learning rate rises linearly,
-    then falls as a cosine. The imperfections of the patterns grow from a fraction to their full range.
+    then falls as a cosine. The patterns are clean at first, with the projection center in its
+    middle; imperfections and geometry then grow to their full range. Beside the space group the
+    network learns which bands and zone axes are where (see
+    :mod:`~kikuchipy_cnn.training.crystal_geometry`).
 
     Parameters
     ----------
@@ -38,10 +42,14 @@ class SimulatedTraining:
         Decoupled weight decay.
     label_smoothing
         Probability spread evenly over all classes in the targets.
-    first_severity
-        Fraction of the imperfections' range at the start.
+    severities
+        Fraction of the range of imperfections and geometry at the start and at the end.
+    easy
+        Fraction of the steps with the first severity.
     ramp
-        Fraction of the steps in which imperfections grow to their full range.
+        Fraction of the steps, after these, in which the severity grows to the last one.
+    geometry_weight
+        Weight of the loss of bands and zone axes. 0 leaves this task out.
     """
 
     n_steps: int
@@ -50,8 +58,10 @@ class SimulatedTraining:
     warm_up: float = 0.05
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
-    first_severity: float = 0.3
-    ramp: float = 0.4
+    severities: tuple[float, float] = (0.02, 1.0)
+    easy: float = 0.1
+    ramp: float = 0.6
+    geometry_weight: float = 4.0
 
     def to_dict(self) -> dict:
         """Return the parameters, ready for JSON."""
@@ -59,8 +69,9 @@ class SimulatedTraining:
 
     def severity(self, step: int) -> float:
         """Fraction of the imperfections' range at a step."""
-        progress = min(1.0, step / max(1.0, self.ramp * self.n_steps))
-        return self.first_severity + (1 - self.first_severity) * progress
+        progress = np.clip((step / self.n_steps - self.easy) / self.ramp, 0, 1)
+        first, last = self.severities
+        return float(first + (last - first) * progress)
 
 
 def train_on_simulations(
@@ -126,22 +137,32 @@ def train_on_simulations(
         warmup_target=protocol.learning_rate,
         warmup_steps=warm_up,
     )
-    network.compile(
+    losses_of_heads = [
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=protocol.label_smoothing
+        )
+    ]
+    trained, n_cells, weights_of_heads = network, None, [1.0]
+    if protocol.geometry_weight > 0:
+        trained, n_cells = with_geometry_head(network)
+        losses_of_heads.append(keras.losses.BinaryCrossentropy(from_logits=True))
+        weights_of_heads.append(protocol.geometry_weight)
+    trained.compile(
         optimizer=keras.optimizers.AdamW(
             schedule, weight_decay=protocol.weight_decay, global_clipnorm=2.0
         ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=protocol.label_smoothing
-        ),
+        loss=losses_of_heads,
+        loss_weights=weights_of_heads,
         jit_compile=False,
     )
     targets = np.eye(n_classes, dtype=np.float32)[labels]
     losses = np.zeros(protocol.n_steps)
     with tqdm(total=protocol.n_steps, unit="step", disable=not show_progressbar) as progressbar:
-        batches = in_background(_batches(sampler, transform, protocol))
-        for step, (images, phases) in enumerate(batches):
+        batches = in_background(_batches(sampler, transform, protocol, n_cells))
+        for step, (images, phases, geometry) in enumerate(batches):
             images = np.repeat(images[..., None], network.input_shape[-1], axis=-1)
-            loss = float(network.train_on_batch(images, targets[phases]))
+            expected = targets[phases] if geometry is None else [targets[phases], geometry]
+            loss = float(np.ravel(trained.train_on_batch(images, expected))[0])
             if not np.isfinite(loss):
                 raise ValueError(
                     f"The loss is {loss} after {step + 1} steps. Lower the learning rate, now "
@@ -156,12 +177,20 @@ def train_on_simulations(
 
 
 def _batches(
-    sampler: PatternSampler, transform: PatternTransform, protocol: SimulatedTraining
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield preprocessed patterns and the indices of their phases."""
+    sampler: PatternSampler,
+    transform: PatternTransform,
+    protocol: SimulatedTraining,
+    n_cells: int | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Yield preprocessed patterns, the indices of their phases, and their bands and zone axes."""
     full = sampler.disturbances
-    for step in range(protocol.n_steps):
-        sampler.disturbances = full.scaled(protocol.severity(step))
-        patterns, weights, phases = sampler.sample(protocol.batch_size)
-        yield transform.standardise(patterns, weights), phases
-    sampler.disturbances = full
+    try:
+        for step in range(protocol.n_steps):
+            sampler.disturbances = full.scaled(protocol.severity(step))
+            sample = sampler.sample(protocol.batch_size)
+            geometry = None
+            if n_cells is not None:
+                geometry = band_and_zone_targets(sample.rotations, sample.geometry, n_cells)
+            yield transform.standardise(sample.patterns, sample.weights), sample.phases, geometry
+    finally:
+        sampler.disturbances = full

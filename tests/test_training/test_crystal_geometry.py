@@ -51,7 +51,7 @@ def test_named_bands_are_bright(name, bright, dark):
 
 @pytest.mark.parametrize(
     ("architecture", "size", "n_cells"),
-    [("xception", 71, 15), ("residual", 64, 16), ("tiny", 32, 16)],
+    [("xception", 71, 15), ("xception_narrow", 64, 12), ("tiny", 32, 8)],
 )
 def test_with_geometry_head(architecture, size, n_cells):
     network = build_network(architecture, (size, size, 1), 6)
