@@ -16,6 +16,7 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -26,10 +27,14 @@ from kikuchipy_cnn.inference import detector_mask
 from kikuchipy_cnn.models import ModelBundle, build_network
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
+from kikuchipy_cnn.models.growth import grow_into_xception
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
 from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
+
+if TYPE_CHECKING:
+    import keras
 
 CLASSES = SpaceGroupClasses((221, 223, 225, 227, 229, 230))
 PAPERS_MATERIALS = {
@@ -193,6 +198,19 @@ def _final_shape(options: argparse.Namespace) -> tuple[int, int, int]:
     return size, size, 1
 
 
+def _start(options: argparse.Namespace) -> tuple[keras.Model, list[dict]]:
+    """Network to train and the stages that it has gone through."""
+    network = build_network(options.architecture, _final_shape(options), len(CLASSES))
+    if options.weights is None:
+        return with_fused_normalisation(with_input_size(network, options.size)), []
+    stages = json.loads((options.weights / "training.json").read_text())["stages"]
+    before = build_network(stages[-1]["architecture"], network.input_shape[1:], len(CLASSES))
+    before.load_weights(options.weights / "network.weights.h5")
+    if stages[-1]["architecture"] != options.architecture:
+        before = grow_into_xception(before)
+    return with_fused_normalisation(with_input_size(before, options.size)), stages
+
+
 def train(options: argparse.Namespace) -> None:
     import keras
 
@@ -201,10 +219,7 @@ def train(options: argparse.Namespace) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     task = Task()
     transform = PatternTransform(size=options.size)
-    network = build_network(options.architecture, _final_shape(options), len(CLASSES))
-    network = with_fused_normalisation(with_input_size(network, options.size))
-    if options.weights is not None:
-        network.load_weights(options.weights)
+    network, stages = _start(options)
     protocol = SimulatedTraining(
         n_steps=options.steps,
         batch_size=options.batch_size,
@@ -224,15 +239,16 @@ def train(options: argparse.Namespace) -> None:
         for name, names in (("seen", task.seen), ("left out", task.left_out))
     }
     real = real_patterns(transform)
-    description = {
-        "architecture": options.architecture,
-        "size": options.size,
-        "seed": options.seed,
-        "precision": options.precision,
-        "protocol": protocol.to_dict(),
-        "continued_from": None if options.weights is None else Path(options.weights).name,
-    }
-    (options.work / "training.json").write_text(json.dumps(description, indent=2))
+    stages.append(
+        {
+            "architecture": options.architecture,
+            "size": options.size,
+            "seed": options.seed,
+            "precision": options.precision,
+            "protocol": protocol.to_dict(),
+        }
+    )
+    (options.work / "training.json").write_text(json.dumps({"stages": stages}, indent=2))
     recent: list[float] = []
     start = time.time()
 
@@ -268,11 +284,11 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    description = json.loads((options.work / "training.json").read_text())
+    stages = json.loads((options.work / "training.json").read_text())["stages"]
+    architecture, size = stages[-1]["architecture"], stages[-1]["size"]
     task = Task()
-    transform = PatternTransform(size=description["size"])
-    shape = (description["size"], description["size"], 1)
-    network = build_network(description["architecture"], shape, len(CLASSES))
+    transform = PatternTransform(size=size)
+    network = build_network(architecture, (size, size, 1), len(CLASSES))
     network.load_weights(options.work / "network.weights.h5")
 
     images, phases = task.simulate(task.seen, 3000, transform, seed=7)
@@ -303,25 +319,34 @@ def evaluate(options: argparse.Namespace) -> None:
         predicted = logits_of(network, images).argmax(axis=1)
         papers[name] = float((predicted == task.labels[phases]).mean())
 
-    card = write_card(options.name, description, task, results, real, papers, temperature, options)
+    card = write_card(options.name, stages, task, results, real, papers, temperature, options)
     bundle = ModelBundle(
         name=options.name,
-        architecture=description["architecture"],
+        architecture=architecture,
         network=network,
         classes=CLASSES,
         transform=transform,
         temperature=temperature,
         card=card,
-        training={**description, "left_out_phases": task.left_out},
+        training={"stages": stages, "left_out_phases": task.left_out},
     )
     folder = bundle.save(options.work / options.name, overwrite=True)
     print(card)
     print(f"Bundle: {folder}")
 
 
-def write_card(name, description, task, results, real, papers, temperature, options) -> str:
-    protocol = description["protocol"]
-    n_seen = protocol["n_steps"] * protocol["batch_size"]
+def write_card(name, stages, task, results, real, papers, temperature, options) -> str:
+    last = stages[-1]
+    n_seen = sum(x["protocol"]["n_steps"] * x["protocol"]["batch_size"] for x in stages)
+    stage_rows = "\n".join(
+        f"| {x['architecture']} | {x['size']} | {x['protocol']['n_steps']} x "
+        f"{x['protocol']['batch_size']} | {x['protocol']['learning_rate']} "
+        f"| {x['protocol']['severities'][0]} to {x['protocol']['severities'][1]} "
+        f"| {x['protocol']['geometry_weight']} | {x['seed']} |"
+        for x in stages
+    )
+    grown = len({x["architecture"] for x in stages}) > 1
+    origin = "grown from a narrow network (see Protocol)" if grown else "trained from scratch"
     table = load_phase_table()
     rows = "\n".join(
         f"| {number} {symbol} | {results['seen']['recall'][i]:.3f} "
@@ -342,12 +367,20 @@ def write_card(name, description, task, results, real, papers, temperature, opti
     paper_rows = "\n".join(
         f"| {key} | {table[key].space_group} | {value:.2f} |" for key, value in papers.items()
     )
-    size = description["size"]
+    size = last["size"]
+    commands = "\n".join(
+        f"python benchmarks/packaged_model.py train {x['architecture']} --size {x['size']} --steps "
+        f"{x['protocol']['n_steps']} --batch-size {x['protocol']['batch_size']} --learning-rate "
+        f"{x['protocol']['learning_rate']} --severities {x['protocol']['severities'][0]} "
+        f"{x['protocol']['severities'][1]} --easy {x['protocol']['easy']} --seed {x['seed']} "
+        f"--work run{i}" + (f" --weights run{i - 1}" if i else "")
+        for i, x in enumerate(stages)
+    )
+    commands += f"\npython benchmarks/packaged_model.py evaluate run{len(stages) - 1} --name {name}"
     return f"""# {name}
 
-{description["architecture"].capitalize()} for {size} x {size} pixels, one grey channel, six of the
-ten space groups of m-3m. Trained from scratch, on simulated patterns only: no ImageNet weights, no
-measured patterns.
+{last["architecture"]} for {size} x {size} pixels, one grey channel, six of the ten space groups of
+m-3m; {origin}, on simulated patterns only: no ImageNet weights, no measured patterns.
 
 ## Data
 
@@ -358,10 +391,16 @@ shape (`kikuchipy_cnn.simulation.sampler.Disturbances`). Classes equally often.
 
 ## Protocol
 
-AdamW, learning rate {protocol["learning_rate"]} with warm-up and cosine decay,
-{protocol["n_steps"]} steps of {protocol["batch_size"]} patterns, label smoothing
-{protocol["label_smoothing"]}, seed {description["seed"]}, {description["precision"]}. Probabilities
-are calibrated with temperature {temperature:.3f}, fitted on 3,000 simulated patterns of the phases trained on.
+| architecture | pixels | steps x patterns | learning rate | severity | weight of geometry | seed |
+|---|---|---|---|---|---|---|
+{stage_rows}
+
+AdamW, weight decay {last["protocol"]["weight_decay"]}, warm-up and cosine decay, label smoothing
+{last["protocol"]["label_smoothing"]}, {last["precision"]}. Severity is the fraction of the range of
+imperfections at the start and the end of a stage; a second output, for training only, names bands
+and zone axes. Where the architecture changes, the narrow network was grown into Xception without a
+change of its function (`kikuchipy_cnn.models.growth`). Probabilities are calibrated: temperature
+{temperature:.3f}, fitted on 3,000 simulated patterns of the phases trained on.
 
 ## Recall on simulated patterns
 
@@ -410,10 +449,7 @@ Simulated patterns, unseen orientations, 200 of each.
 ## Reproduce
 
 ```
-python benchmarks/packaged_model.py train {description["architecture"]} --size {size} \\
-    --steps {protocol["n_steps"]} --batch-size {protocol["batch_size"]} \\
-    --learning-rate {protocol["learning_rate"]} --seed {description["seed"]} --work run
-python benchmarks/packaged_model.py evaluate run --name {name}
+{commands}
 ```
 """
 
@@ -432,7 +468,7 @@ def main() -> None:
     command.add_argument("--precision", default="mixed_bfloat16")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--check-every", type=int, default=100)
-    command.add_argument("--weights", help="weights to go on from")
+    command.add_argument("--weights", type=Path, help="work folder of a run to go on from")
     command.add_argument("--work", type=Path, required=True)
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate")

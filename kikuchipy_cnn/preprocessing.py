@@ -172,8 +172,8 @@ def _resize_operator(n: int, size: int, scale: float) -> np.ndarray:
 def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
     """Find the mask of a circular detector.
 
-    The corners of the patterns of a circular detector are dark, or they hold nothing: along a circle
-    around the middle the intensity hardly varies there.
+    The corners of the patterns of a circular detector are dark, or they hold nothing: along a
+    circle around the middle the intensity hardly varies there.
 
     Parameters
     ----------
