@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except _USER_ERRORS as error:
         print(f"kikuchipy-cnn: error: {error}", file=sys.stderr)
+        if isinstance(error, FileExistsError):
+            print("On the command line this is --overwrite.", file=sys.stderr)
         return 1
     return 0
 
@@ -107,7 +109,12 @@ def _classify(options: argparse.Namespace) -> None:
         io.check_output(output, options.overwrite)
     if options.figure is not None:
         _check_figure(options.figure, options.overwrite)
+    _check_all_different(options)
     signal = _load_signal(options.file)
+    if signal.axes_manager.navigation_size <= 1 and any(
+        output.suffix.lower() == ".ang" for output in options.output
+    ):
+        raise ValueError(f"{options.file} holds a single pattern, which .ang cannot: give .h5.")
     xmap = _run_classification(signal, options)
     for output in options.output:
         io.save(output, xmap, overwrite=options.overwrite)
@@ -137,12 +144,12 @@ def _demo(options: argparse.Namespace) -> None:
     outputs = [options.folder / name for name in ("nickel.ang", "nickel.h5")]
     figure = options.folder / "nickel.png"
     for output in outputs:
-        io.check_output(output, overwrite=True)
-    io.check_destination(figure, overwrite=True)
+        io.check_output(output, options.overwrite)
+    io.check_destination(figure, options.overwrite)
     signal = kp.data.nickel_ebsd_small()
     xmap = _run_classification(signal, options)
     for output in outputs:
-        io.save(output, xmap, overwrite=True)
+        io.save(output, xmap, overwrite=options.overwrite)
         print(f"Map: {output}")
     _save_figure(plotting.plot_patterns(signal, xmap), figure)
 
@@ -174,6 +181,16 @@ def _load_signal(file: str):
     if not isinstance(signal, kp.signals.EBSD):
         raise ValueError(f"{file!r} holds {signal}, not EBSD patterns.")
     return signal
+
+
+def _check_all_different(options: argparse.Namespace) -> None:
+    """Neither may the patterns be overwritten, nor one result by another."""
+    paths = [Path(options.file), *options.output]
+    paths += [] if options.figure is None else [options.figure]
+    resolved = [path.resolve() for path in paths]
+    for path, place in zip(paths, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise ValueError(f"'{path}' is given for more than one file. Give another name.")
 
 
 def _check_figure(path: Path, overwrite: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import NamedTuple
 
+import dask
+import dask.array as da
 import numpy as np
+from dask.array.core import normalize_chunks, slices_from_chunks
 from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
@@ -17,6 +19,8 @@ from kikuchipy_cnn.preprocessing import find_circular_mask
 
 # Patterns looked at to find the detector's mask and whether the static background is still there.
 _N_SAMPLED = 9
+# Size of the parts of a signal that are read, or copied, at once.
+_CHUNK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -115,23 +119,40 @@ def sample_patterns(data, navigation_mask: np.ndarray | None = None) -> np.ndarr
     Returns
     -------
     patterns
-        At most nine patterns of shape (n, rows, columns) and data type float32, those with values
-        that are not finite left out.
+        At most nine patterns of shape (n, rows, columns) and data type float32.
     """
     shape = data.shape[:-2]
     used = np.arange(prod(shape)) if navigation_mask is None else np.flatnonzero(~navigation_mask)
     chosen = used[np.unique(np.linspace(0, len(used) - 1, _N_SAMPLED).astype(int))]
-    where = [np.unravel_index(i, shape) for i in chosen]
-    patterns = np.stack([np.asarray(data[index], dtype=np.float32) for index in where])
-    return patterns[np.isfinite(patterns).all(axis=(1, 2))]
+    # Computed together, so that what they have in common is computed once.
+    patterns = dask.compute(*(data[np.unravel_index(i, shape)] for i in chosen))
+    return np.stack(patterns).astype(np.float32)
 
 
-def detector_mask(patterns: np.ndarray) -> np.ndarray | None:
-    """Mask of a circular detector, None for a rectangular one or where there are no patterns."""
-    return find_circular_mask(patterns) if len(patterns) else None
+def find_signal_mask(patterns: np.ndarray) -> np.ndarray | None:
+    """Find the pixels of a detector that carry no signal.
+
+    Parameters
+    ----------
+    patterns
+        Some patterns of shape (n, rows, columns), from :func:`sample_patterns`.
+
+    Returns
+    -------
+    signal_mask
+        Boolean mask of shape (rows, columns), True outside a circular detector and where no pattern
+        has a finite value. None if there are no such pixels.
+    """
+    mask = find_circular_mask(patterns)
+    never_finite = ~np.isfinite(patterns).any(axis=0)
+    if never_finite.any() and not never_finite.all():
+        mask = never_finite if mask is None else mask | never_finite
+    return mask
 
 
-def carries_background(patterns: np.ndarray, static_background: np.ndarray) -> bool:
+def carries_background(
+    patterns: np.ndarray, static_background: np.ndarray, signal_mask: np.ndarray | None = None
+) -> bool:
     """Tell whether a static background is still in some patterns.
 
     A signal keeps its static background after it was removed from the patterns; removing it again
@@ -143,47 +164,44 @@ def carries_background(patterns: np.ndarray, static_background: np.ndarray) -> b
         Patterns of shape (n, rows, columns).
     static_background
         Background of shape (rows, columns).
+    signal_mask
+        Boolean mask of shape (rows, columns), False for the pixels to compare.
 
     Returns
     -------
     carries
         Whether the mean of the patterns correlates with the background by more than one half.
     """
-    if len(patterns) == 0 or np.ptp(static_background) == 0:
+    used = np.isfinite(static_background)
+    if signal_mask is not None:
+        used &= ~signal_mask
+    patterns = patterns[:, used]
+    patterns = patterns[np.isfinite(patterns).all(axis=1)]
+    if len(patterns) == 0:
         return False
-    mean = patterns.mean(axis=0)
-    if np.ptp(mean) == 0:
+    mean, background = patterns.mean(axis=0), static_background[used]
+    if np.ptp(mean) == 0 or np.ptp(background) == 0:
         return False
-    return bool(np.corrcoef(mean.ravel(), np.ravel(static_background))[0, 1] > 0.5)
+    return bool(np.corrcoef(mean, background)[0, 1] > 0.5)
 
 
 def _chunks(data, used: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield indices into the flattened map and patterns, chunk by chunk."""
     shape = data.shape[:-2]
+    chunks = normalize_chunks(
+        ("auto",) * len(shape) + (-1, -1), data.shape, limit=_CHUNK_BYTES, dtype=data.dtype
+    )
+    if isinstance(data, da.Array):
+        # Files are often stored with chunks of single patterns or of the whole map.
+        data = data.rechunk(chunks)
     numbers = np.arange(prod(shape)).reshape(shape)
-    for window in _windows(data):
+    for window in slices_from_chunks(chunks[:-2]):
         chosen = used[window]
-        if chosen.any():
-            # Signals in memory are NumPy arrays; Dask arrays are computed here.
+        if chosen.all():
             patterns = np.asarray(data[window])
-            yield numbers[window][chosen], patterns[chosen]
-
-
-def _windows(data) -> Iterator[tuple[slice, ...]]:
-    """Parts of the navigation space that are read at once."""
-    n_axes = data.ndim - 2
-    if hasattr(data, "chunks"):
-        chunks = data.chunks[:n_axes]
-    else:
-        # In memory nothing is read; parts only bound the copies made on the way.
-        chunks = [(1,) * n for n in data.shape[: max(n_axes - 1, 0)]]
-        chunks += [data.shape[n_axes - 1 : n_axes]] if n_axes else []
-    stops = [np.cumsum(sizes) for sizes in chunks]
-    slices = [
-        [slice(int(stop - size), int(stop)) for stop, size in zip(ends, sizes, strict=True)]
-        for ends, sizes in zip(stops, chunks, strict=True)
-    ]
-    return product(*slices)
+            yield numbers[window].ravel(), patterns.reshape(-1, *data.shape[-2:])
+        elif chosen.any():
+            yield numbers[window][chosen], np.asarray(data[window])[chosen]
 
 
 def _batches(

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+# Patterns are turned into 32-bit numbers this many bytes at a time.
+_BYTES_AT_ONCE = 2**25
 # Smaller patterns do not resolve the bands of most phases.
 MINIMUM_PATTERN_SIZE = 40
 
@@ -84,26 +86,32 @@ class PatternTransform:
             Boolean array of shape (n,), False where a pattern has values that are not finite or
             does not vary. The image of such a pattern is 0.
         """
-        patterns = np.asarray(patterns, dtype=np.float32)
-        used = np.ones(patterns.shape[1:], bool) if signal_mask is None else ~signal_mask
-        finite = np.isfinite(patterns).all(axis=(1, 2))
-        if not finite.all():
-            patterns = np.where(finite[:, None, None], patterns, 0)
-        inside = patterns[:, used]
-        valid = finite & (inside.min(axis=1) < inside.max(axis=1))
-
-        weight = used.astype(np.float32)
+        patterns = np.asarray(patterns)
+        shape = patterns.shape[1:]
+        weight = np.ones(shape, np.float32)
+        if signal_mask is not None:
+            weight[signal_mask] = 0
+        factor = weight
         if static_background is not None:
             static = np.asarray(static_background, dtype=np.float32)
             # Dead pixels of the background carry no information about the pattern.
-            bright = static > 0.02 * np.median(static[used])
-            weight = weight * bright
-            patterns = patterns / np.where(bright, static, 1)
-        rows, columns = _resize_operators(patterns.shape[1:], self.size)
+            weight = weight * (static > max(0, 0.02 * np.nanmedian(static[weight > 0])))
+            factor = weight / np.where(weight > 0, static, 1)
+        rows, columns = _resize_operators(shape, self.size)
         coverage = rows @ weight @ columns
-        images = rows @ (patterns * weight) @ columns / np.maximum(coverage, 1e-6)
-        mask = (coverage > 0.5).astype(np.float32)
-        images = self.standardise(images, mask[None])
+
+        images = np.empty((len(patterns), self.size, self.size), np.float32)
+        valid = np.empty(len(patterns), bool)
+        n_at_once = max(1, _BYTES_AT_ONCE // (4 * weight.size))
+        for start in range(0, len(patterns), n_at_once):
+            part = slice(start, start + n_at_once)
+            values = np.where(weight > 0, patterns[part], 0).astype(np.float32)
+            used = values[:, weight > 0]
+            valid[part] = np.isfinite(used).all(axis=1) & (np.ptp(used, axis=1) > 0)
+            values[~valid[part]] = 0
+            images[part] = rows @ (values * factor) @ columns
+        images /= np.maximum(coverage, 1e-6)
+        images = self.standardise(images, (coverage > 0.5).astype(np.float32)[None])
         images[~valid] = 0
         return images[..., None], valid
 
@@ -126,6 +134,7 @@ class PatternTransform:
         blur = _gaussian_operator(self.size, self.background_sigma * self.size)
         norm = np.maximum(blur @ weights @ blur.T, 1e-6)
         images = images - _weighted_mean(images, weights)
+        images = images / np.sqrt(_weighted_mean(images**2, weights) + np.float32(1e-37))
         images = (images - blur @ (images * weights) @ blur.T / norm) * weights
         variance = blur @ images**2 @ blur.T / norm
         # The global variance keeps regions without any bands from being blown up to noise.
@@ -187,7 +196,8 @@ def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
         not darker or emptier than the rest, that is, if the detector is not circular.
     """
     patterns = np.asarray(patterns, dtype=np.float32)
-    patterns = patterns[np.isfinite(patterns).all(axis=(1, 2))]
+    # Pixels without a value lie outside the detector.
+    patterns = np.nan_to_num(patterns[np.isfinite(patterns).any(axis=(1, 2))], posinf=0, neginf=0)
     if len(patterns) == 0:
         return None
     rows, columns = patterns.shape[1:]
@@ -206,7 +216,10 @@ def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:
 
 
 def _ring_means(image: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    return np.bincount(rings.ravel(), image.ravel()) / np.maximum(np.bincount(rings.ravel()), 1)
+    """Mean along circles; not a number where a small pattern has no pixel on one."""
+    numbers = np.bincount(rings.ravel()).astype(float)
+    numbers[numbers == 0] = np.nan
+    return np.bincount(rings.ravel(), image.ravel()) / numbers
 
 
 def _edge(profile: np.ndarray, fraction: float) -> float | None:
@@ -214,8 +227,8 @@ def _edge(profile: np.ndarray, fraction: float) -> float | None:
 
     The profile has a value for each hundredth of the radius of the inscribed circle.
     """
-    inside = np.median(profile[75:86])
-    if not np.median(profile[115:]) < 0.1 * inside:
+    inside = np.nanmedian(profile[75:86])
+    if not np.nanmedian(profile[115:]) < 0.1 * inside:
         return None
     # The corners are far outside and may hold anything (shadows): come from them inwards.
     for ring in range(114, 80, -1):

@@ -13,7 +13,12 @@ from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
 from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
-from kikuchipy_cnn.inference import carries_background, detector_mask, predict, sample_patterns
+from kikuchipy_cnn.inference import (
+    carries_background,
+    find_signal_mask,
+    predict,
+    sample_patterns,
+)
 from kikuchipy_cnn.models import ModelBundle, load_model
 from kikuchipy_cnn.preprocessing import MINIMUM_PATTERN_SIZE
 
@@ -41,8 +46,8 @@ def classify_space_group(
     model
         Name of a packaged model (see :func:`~kikuchipy_cnn.list_models`),
         path of a model bundle, or a model from
-        :func:`~kikuchipy_cnn.load_model`. Default is
-        ``"xception_fewshot"``.
+        :func:`~kikuchipy_cnn.load_model`, which saves loading it anew
+        for each signal. Default is ``"xception_fewshot"``.
     navigation_mask
         Boolean mask of the navigation shape. Only patterns at positions
         with ``False`` are classified. If not given, all are.
@@ -78,7 +83,8 @@ def classify_space_group(
     ------
     ValueError
         If there is no such model, there are no patterns, the patterns
-        are too small, or a mask has another shape or leaves nothing.
+        are too small, the signal has more than two navigation
+        dimensions, or a mask has another shape or leaves nothing.
 
     Warns
     -----
@@ -92,27 +98,30 @@ def classify_space_group(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}, but a batch needs at least 1 pattern.")
+    # All that can be told without the patterns is told before the long work.
+    scan = _scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
     signal_shape = signal.axes_manager.signal_shape[::-1]
     _check_patterns(signal)
-    _check_mask(navigation_mask, "navigation_mask", navigation_shape)
-    _check_mask(signal_mask, "signal_mask", signal_shape)
-    background = _check_background(static_background, signal_shape)
+    navigation_mask = _checked_mask(navigation_mask, "navigation_mask", navigation_shape)
+    signal_mask = _checked_mask(signal_mask, "signal_mask", signal_shape)
+    background = _checked_background(static_background, signal_shape)
+    rotations = _rotations(signal, navigation_shape)
     if show_progressbar is None:
         show_progressbar = hs.preferences.General.show_progressbar
     bundle = model if isinstance(model, ModelBundle) else load_model(model)
 
     sampled = sample_patterns(signal.data, navigation_mask)
-    if static_background is None and signal.static_background is not None:
-        own = np.asarray(signal.static_background, dtype=np.float32)
-        background = own if carries_background(sampled, own) else None
     mask_found = signal_mask is None
     if mask_found:
-        signal_mask = detector_mask(sampled)
+        signal_mask = find_signal_mask(sampled)
+    if static_background is None:
+        own = _own_background(signal, signal_shape)
+        if own is not None and carries_background(sampled, own, signal_mask):
+            background = own
 
-    n_patterns = int(np.prod(navigation_shape))
-    if navigation_mask is not None:
-        n_patterns -= int(navigation_mask.sum())
+    used = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
+    n_patterns = int(used.sum())
     print(
         _information(
             bundle,
@@ -136,8 +145,7 @@ def classify_space_group(
     seconds = time.perf_counter() - start
     print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
 
-    is_in_data = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
-    n_invalid = int((is_in_data & ~prediction.valid).sum())
+    n_invalid = int((used & ~prediction.valid).sum())
     if n_invalid:
         warnings.warn(
             f"{n_invalid} of {n_patterns} patterns are constant or have values that are not finite."
@@ -145,16 +153,13 @@ def classify_space_group(
             UserWarning,
             stacklevel=2,
         )
-    axes = signal.axes_manager.navigation_axes[::-1]
     return probabilities_to_crystal_map(
-        prediction.probabilities[is_in_data],
+        prediction.probabilities[used],
         bundle.classes,
-        navigation_shape=navigation_shape,
-        step_sizes=tuple(axis.scale for axis in axes) or None,
-        scan_unit=_scan_unit(axes),
-        is_in_data=None if navigation_mask is None else is_in_data,
-        indexed=prediction.valid[is_in_data],
-        rotations=_rotations(signal, navigation_shape),
+        **scan,
+        is_in_data=used.ravel(),
+        indexed=prediction.valid[used],
+        rotations=rotations,
     )
 
 
@@ -183,9 +188,34 @@ def _check_patterns(signal: EBSD) -> None:
         )
 
 
-def _check_mask(mask: np.ndarray | None, name: str, shape: tuple[int, ...]) -> None:
+def _scan_geometry(signal: EBSD) -> dict:
+    """Shape, step sizes and unit of the crystal map."""
+    axes = signal.axes_manager.navigation_axes[::-1]
+    if len(axes) > 2:
+        raise ValueError(
+            f"The signal has {len(axes)} navigation dimensions; a map has at most 2. Classify one "
+            "slice after the other: signal.inav[..., i]."
+        )
+    if not all(axis.is_uniform for axis in axes):
+        raise ValueError("The signal has a navigation axis without a constant step size.")
+    shape = tuple(axis.size for axis in axes)
+    steps = tuple(float(axis.scale) for axis in axes)
+    if not all(np.isfinite(step) and step > 0 for step in steps):
+        warnings.warn(
+            f"Step sizes {steps} are not all positive. The map gets steps of 1 px.", stacklevel=3
+        )
+        return {"navigation_shape": shape, "step_sizes": None, "scan_unit": "px"}
+    if len(axes) == 1 and axes[0].name == "y":
+        # Without the second axis a column would become a row.
+        shape, steps = (*shape, 1), steps * 2
+    units = [axis.units for axis in axes if isinstance(axis.units, str)]
+    unit = units[-1] if units else "px"
+    return {"navigation_shape": shape, "step_sizes": steps, "scan_unit": unit}
+
+
+def _checked_mask(mask, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
     if mask is None:
-        return
+        return None
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ValueError(f"{name} must be boolean, not of data type {mask.dtype}.")
@@ -193,11 +223,10 @@ def _check_mask(mask: np.ndarray | None, name: str, shape: tuple[int, ...]) -> N
         raise ValueError(f"{name} has shape {mask.shape}, but {shape} is needed.")
     if mask.all():
         raise ValueError(f"{name} is all True, which leaves nothing. False means used.")
+    return mask
 
 
-def _check_background(
-    background: np.ndarray | bool | None, shape: tuple[int, ...]
-) -> np.ndarray | None:
+def _checked_background(background, shape: tuple[int, ...]) -> np.ndarray | None:
     if background is None or background is False:
         return None
     background = np.asarray(background, dtype=np.float32)
@@ -205,23 +234,46 @@ def _check_background(
         raise ValueError(
             f"static_background has shape {background.shape}, but the patterns have {shape}."
         )
-    if not np.isfinite(background).all() or background.max() <= 0:
+    if not (np.isfinite(background) & (background > 0)).any():
         raise ValueError("static_background must be finite and positive somewhere.")
     return background
 
 
-def _scan_unit(axes) -> str:
-    units = [axis.units for axis in axes if isinstance(axis.units, str)]
-    return units[-1] if units else "px"
+def _own_background(signal: EBSD, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The signal's static background where it fits the patterns."""
+    if signal.static_background is None:
+        return None
+    background = np.asarray(signal.static_background, dtype=np.float32)
+    if background.shape != shape:
+        warnings.warn(
+            f"The signal's static background has shape {background.shape}, but the patterns have "
+            f"{shape}. It is not used.",
+            stacklevel=3,
+        )
+        return None
+    return background
 
 
 def _rotations(signal: EBSD, navigation_shape: tuple[int, ...]) -> Rotation | None:
-    """Rotations of the signal's crystal map where it has one for each pattern."""
+    """Rotations of the signal's crystal map, identity where it has none for a point."""
     xmap = signal.xmap
-    if xmap is None or xmap.shape != navigation_shape or not xmap.is_in_data.all():
+    n_points = int(np.prod(navigation_shape))
+    if xmap is None:
         return None
-    rotations = xmap.rotations
-    return rotations if rotations.ndim == 1 else rotations[:, 0]
+    if xmap.size == n_points:
+        # A sliced signal has the part of the map in data that it shows.
+        return xmap.rotations
+    if xmap.is_in_data.size == n_points:
+        best = xmap.rotations.data.reshape(xmap.size, -1, 4)[:, 0]
+        quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (n_points, 1))
+        quaternions[xmap.is_in_data] = best
+        return Rotation(quaternions)
+    warnings.warn(
+        f"The signal's crystal map has {xmap.size} points for {n_points} patterns. Its rotations "
+        "are not used.",
+        stacklevel=3,
+    )
+    return None
 
 
 def _information(
@@ -236,7 +288,7 @@ def _information(
     if signal_mask is None:
         mask = "none"
     else:
-        kind = "circular, found" if mask_found else "given"
+        kind = "found" if mask_found else "given"
         mask = f"{kind}, {np.mean(~signal_mask):.0%} of pixels used"
     size = bundle.transform.size
     return (

@@ -9,7 +9,8 @@ from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
 @pytest.fixture(scope="session")
 def tiny_bundle():
     """Untrained network of the same interface as the packaged one."""
-    keras = pytest.importorskip("keras")
+    import keras
+
     from kikuchipy_cnn.models import ModelBundle, build_network
 
     keras.utils.set_random_seed(1)

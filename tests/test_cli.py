@@ -43,6 +43,8 @@ def test_classify(model, patterns, tmp_path, capsys):
         (["--output", "map.ang", "--figure", "map.doc"], "Suffix '.doc'"),
         (["--output", "map.ang", "--figure", "there.png"], "exists"),
         (["--output", "map.ang", "--model", "nothing"], "no model 'nothing'"),
+        (["--output", "patterns.h5", "--overwrite"], "given for more than one file"),
+        (["--output", "map.ang", "--output", "../{}/map.ang"], "given for more than one file"),
     ],
 )
 def test_told_before_the_work(extra, match, patterns, model, tmp_path, monkeypatch, capsys):
@@ -50,6 +52,7 @@ def test_told_before_the_work(extra, match, patterns, model, tmp_path, monkeypat
     for name in ("there.ang", "there.png"):
         (tmp_path / name).write_text("old")
     monkeypatch.setattr("kikuchipy_cnn.signal.predict", lambda *_, **__: pytest.fail("worked"))
+    extra = [argument.format(tmp_path.name) for argument in extra]
     extra = extra if "--model" in extra else [*extra, "--model", model]
     assert main(["classify", patterns, *extra]) == 1
     assert match in capsys.readouterr().err
@@ -79,6 +82,10 @@ def test_demo(model, tmp_path, capsys):
     assert load(tmp_path / "nickel.ang").size == 9
     assert load(tmp_path / "nickel.h5").size == 9
     assert (tmp_path / "nickel.png").stat().st_size > 20_000
+    before = (tmp_path / "nickel.h5").read_bytes()
+    assert main(["demo", "--folder", str(tmp_path), "--model", model]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "nickel.h5").read_bytes() == before
 
 
 def test_no_command(capsys):

@@ -6,6 +6,7 @@ import pytest
 from kikuchipy_cnn import describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
+from kikuchipy_cnn.models.bundle import _sha256_of_description
 from kikuchipy_cnn.models.growth import grow_into_xception
 
 
@@ -132,6 +133,15 @@ class TestBundle:
             load_bundle(saved, sha256="0" * 64)
 
     @pytest.mark.parametrize(
+        "change", [{"space_groups": [229, 225, 221]}, {"temperature": 0.1}, {"name": "better"}]
+    )
+    def test_description_was_changed(self, saved, change):
+        description = json.loads((saved / "bundle.json").read_text())
+        (saved / "bundle.json").write_text(json.dumps(description | change))
+        with pytest.raises(BundleError, match="bundle.json is not the file that was saved"):
+            load_bundle(saved)
+
+    @pytest.mark.parametrize(
         ("change", "match"),
         [
             ({"format": 99}, "format 99"),
@@ -139,11 +149,15 @@ class TestBundle:
             ({"space_groups": [221, 225]}, "no usable model bundle"),
             ({"space_groups": [0, 1, 2]}, "no usable model bundle"),
             ({"input_shape": "large"}, "no usable model bundle"),
+            ({"input_shape": [48, 48, 1]}, "takes .48, 48. pixels, but the preprocessing"),
+            ({"temperature": 0}, "temperature=0.0, but it must be positive"),
         ],
     )
     def test_wrong_description(self, saved, change, match):
-        description = json.loads((saved / "bundle.json").read_text())
-        (saved / "bundle.json").write_text(json.dumps(description | change))
+        """Also where the sum was made to fit."""
+        description = json.loads((saved / "bundle.json").read_text()) | change
+        description["sha256"]["bundle.json"] = _sha256_of_description(description)
+        (saved / "bundle.json").write_text(json.dumps(description))
         with pytest.raises(BundleError, match=match):
             load_bundle(saved)
 

@@ -34,7 +34,13 @@ class TestAttachment:
         assert EBSD.classify_space_group is theirs
 
     def test_sliced_signal(self, nickel, tiny_bundle):
-        assert classify(nickel.inav[:2, :1], tiny_bundle).shape == (2,)
+        full = classify(nickel, tiny_bundle)
+        for xmap, expected in (
+            (classify(nickel.inav[1:, :2], tiny_bundle), full[:2, 1:]),
+            (classify(nickel.inav[2, 1], tiny_bundle), full[1, 2]),
+        ):
+            np.testing.assert_allclose(xmap.p_225, expected.p_225, atol=1e-5)
+            assert np.allclose(xmap.rotations.angle_with(expected.rotations), 0, atol=1e-6)
 
     def test_import_is_light(self):
         code = (
@@ -94,12 +100,34 @@ class TestResult:
             assert phase.space_group.number == phase_id
             assert phase.name == {221: "Pm-3m", 225: "Fm-3m", 229: "Im-3m"}[phase_id]
 
-    @pytest.mark.parametrize("shape", [(), (4,), (2, 2)])
-    def test_navigation_dimensions(self, nickel, tiny_bundle, shape):
-        patterns = nickel.data.reshape(-1, 60, 60)[: int(np.prod(shape))]
-        signal = EBSD(patterns.reshape(*shape, 60, 60))
+    @pytest.mark.parametrize("lazy", [False, True])
+    @pytest.mark.parametrize("shape", [(), (1,), (4,), (4, 1), (1, 4), (2, 2)])
+    def test_navigation_shapes(self, nickel, tiny_bundle, shape, lazy):
+        n = int(np.prod(shape))
+        signal = EBSD(nickel.data.reshape(-1, 60, 60)[:n].reshape(*shape, 60, 60))
+        signal = signal.as_lazy() if lazy else signal
+        xmap = classify(signal, tiny_bundle, static_background=nickel.static_background)
+        expected = classify(nickel, tiny_bundle)
+        np.testing.assert_allclose(xmap.p_225, expected.p_225[:n], atol=1e-5)
+
+    def test_column(self, nickel, tiny_bundle):
+        """A line scan along y stays one."""
+        signal = EBSD(nickel.data[:, 0])
+        signal.axes_manager[0].name = "y"
+        signal.axes_manager[0].scale = 2.5
         xmap = classify(signal, tiny_bundle)
-        assert xmap.size == int(np.prod(shape))
+        assert xmap.y.tolist() == [0, 2.5, 5]
+        assert xmap.x is None or np.ptp(xmap.x) == 0
+
+    @pytest.mark.parametrize("chunks", [(1, 1, 60, 60), (3, 3, 60, 60), (2, 3, 30, 60)])
+    def test_mask_and_chunks(self, nickel, tiny_bundle, chunks):
+        mask = np.zeros((3, 3), bool)
+        mask[1, 1] = mask[2, 0] = True
+        expected = classify(nickel, tiny_bundle)
+        lazy = nickel.as_lazy()
+        lazy.data = lazy.data.rechunk(chunks)
+        xmap = classify(lazy, tiny_bundle, navigation_mask=mask, batch_size=4)
+        np.testing.assert_allclose(xmap.p_225, expected.p_225[~mask.ravel()], atol=1e-5)
 
     def test_navigation_mask(self, nickel, tiny_bundle):
         full = classify(nickel, tiny_bundle)
@@ -135,8 +163,9 @@ class TestResult:
         assert "Classifying 9 pattern(s) of 60 x 60 pixels" in out
         assert "patterns/s" in out
 
-    def test_memory_stays_bounded(self, tiny_bundle):
+    def test_memory_stays_bounded(self, tiny_bundle, monkeypatch):
         """Chunks are read one after the other, not all before the network starts."""
+        monkeypatch.setattr("kikuchipy_cnn.inference._CHUNK_BYTES", 10 * 48 * 48)
         computed = []
 
         def read(block, block_info=None):
@@ -211,13 +240,41 @@ class TestBadInput:
         with pytest.raises(ValueError, match="no model 'resnet'. Packaged models: .*xception"):
             nickel.classify_space_group("resnet")
 
-    def test_error_while_reading_is_raised(self, tiny_bundle):
+    def test_error_while_reading_is_raised(self, tiny_bundle, monkeypatch):
+        """In the thread that reads; the patterns sampled before are others."""
+        monkeypatch.setattr("kikuchipy_cnn.inference._CHUNK_BYTES", 1)
+
         def fail(block, block_info=None):
-            if block_info and block_info[0]["chunk-location"][0] == 3:
+            if block_info and block_info[0]["chunk-location"][0] == 1:
                 raise OSError("disk gone")
             return block
 
-        data = da.ones((5, 50, 50), chunks=(1, 50, 50)).map_blocks(fail, dtype=float)
-        data = data + da.arange(50)
+        data = da.zeros((40, 50, 50), chunks=(1, 50, 50)) + da.arange(50)
+        data = data.map_blocks(fail, dtype=float)
         with pytest.raises(OSError, match="disk gone"):
             classify(LazyEBSD(data), tiny_bundle, batch_size=1)
+
+    def test_three_navigation_dimensions(self, tiny_bundle):
+        signal = EBSD(np.zeros((2, 2, 2, 50, 50), np.uint8))
+        with pytest.raises(ValueError, match="3 navigation dimensions; a map has at most 2"):
+            classify(signal, tiny_bundle)
+
+    def test_step_size_of_zero(self, nickel, tiny_bundle):
+        nickel.axes_manager[0].scale = 0
+        with pytest.warns(UserWarning, match="The map gets steps of 1 px"):
+            xmap = classify(nickel, tiny_bundle)
+        assert (xmap.dx, xmap.dy, xmap.scan_unit) == (1, 1, "px")
+
+    def test_no_values_outside_the_detector(self, tiny_bundle, rng):
+        """Such pixels are masked; they do not make the patterns invalid."""
+        patterns = rng.normal(100, 10, (6, 60, 60)).astype(np.float32)
+        y, x = np.ogrid[:60, :60]
+        outside = np.hypot(y - 29.5, x - 29.5) > 29
+        zero = patterns.copy()
+        patterns[:, outside] = np.nan
+        zero[:, outside] = 0
+        xmap = classify(EBSD(patterns), tiny_bundle)
+        assert xmap.is_indexed.all()
+        expected = classify(EBSD(zero), tiny_bundle, signal_mask=outside)
+        given = classify(EBSD(patterns), tiny_bundle, signal_mask=outside)
+        np.testing.assert_allclose(given.p_225, expected.p_225, atol=1e-5)

@@ -69,6 +69,20 @@ class ModelBundle:
     card: str = ""
     training: dict = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        size, n_classes = self.transform.size, len(self.classes)
+        if self.network.input_shape[1:3] != (size, size):
+            raise ValueError(
+                f"The network takes {self.network.input_shape[1:3]} pixels, but the preprocessing "
+                f"gives {(size, size)}."
+            )
+        if self.network.output_shape[-1] != n_classes:
+            raise ValueError(
+                f"The network has {self.network.output_shape[-1]} outputs for {n_classes} classes."
+            )
+        if not 0 < self.temperature < np.inf:
+            raise ValueError(f"temperature={self.temperature}, but it must be positive and finite.")
+
     def __repr__(self) -> str:
         size = self.transform.size
         symbols = ", ".join(self.classes.hermann_mauguin)
@@ -135,6 +149,7 @@ class ModelBundle:
             "training": self.training,
             "sha256": {file: _sha256(content) for file, content in contents.items()},
         }
+        description["sha256"][_JSON] = _sha256_of_description(description)
         contents[_JSON] = (json.dumps(description, indent=2) + "\n").encode()
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
@@ -142,8 +157,10 @@ class ModelBundle:
                 (temporary / file).write_bytes(content)
             temporary.chmod(0o755)
             if folder.exists():
-                shutil.rmtree(folder)
-            temporary.replace(folder)
+                # The old bundle goes only when the new one is in its place.
+                folder.rename(temporary.with_suffix(".old"))
+            temporary.rename(folder)
+            shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
@@ -180,7 +197,7 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
             )
     try:
         classes = SpaceGroupClasses(tuple(description["space_groups"]))
-        network = build_network(
+        network = _build_in_single_precision(
             description["architecture"], tuple(description["input_shape"]), len(classes)
         )
         bundle = ModelBundle(
@@ -232,6 +249,8 @@ def read_description(folder: str | os.PathLike, sha256: str | None = None) -> di
         complete = isinstance(description["sha256"], dict)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} does not describe a model bundle: {error!r}.") from error
+    if complete and description["sha256"].get(_JSON) != _sha256_of_description(description):
+        raise BundleError(f"{path} is not the file that was saved. Fetch the model again.")
     if found != BUNDLE_FORMAT or not complete:
         raise BundleError(
             f"{path} has bundle format {found!r}; this version of kikuchipy_cnn reads format "
@@ -252,6 +271,29 @@ def _read(path: Path) -> bytes:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of_description(description: dict) -> str:
+    """Sum over all of a description but the sum itself."""
+    sums = {file: value for file, value in description["sha256"].items() if file != _JSON}
+    return _sha256(json.dumps(description | {"sha256": sums}, sort_keys=True).encode())
+
+
+def _build_in_single_precision(*arguments) -> keras.Model:
+    """Build a network whatever precision the user's own networks have."""
+    import keras
+
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Keras is set to 'channels_first'. Call "
+            "keras.config.set_image_data_format('channels_last')."
+        )
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build_network(*arguments)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _pack_weights(network: keras.Model) -> bytes:

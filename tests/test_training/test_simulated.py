@@ -19,7 +19,8 @@ def make_sampler(seed, size=40):
 
 @pytest.fixture(scope="module")
 def trained():
-    keras = pytest.importorskip("keras")
+    import keras
+
     keras.utils.set_random_seed(3)
     network = build_network("tiny", (40, 40, 1), len(NAMES))
     protocol = SimulatedTraining(n_steps=150, batch_size=48, learning_rate=5e-3, geometry_weight=1)
@@ -65,7 +66,7 @@ def test_bundle_classifies_camera_patterns(trained, tmp_path):
 
 
 def test_repeatable():
-    keras = pytest.importorskip("keras")
+    import keras
 
     def run():
         keras.utils.set_random_seed(5)
