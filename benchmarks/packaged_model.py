@@ -390,9 +390,10 @@ m-3m; {origin}, on simulated patterns only: no ImageNet weights, no measured pat
 
 Dynamical master patterns at 20 kV of {len(task.library)} phases (301 x 301, Lambert), simulated
 with this package; {len(task.seen)} trained on, {len(task.left_out)} left out. In neither are
-{len(HIDDEN_ORDER)} phases whose order hardly shows ({", ".join(HIDDEN_ORDER)}): the figures below are
-better than with them. {n_seen:,} patterns, each one new: random orientation, projection center, blur, noise, background, response and detector
-shape (`kikuchipy_cnn.simulation.sampler.Disturbances`). Classes equally often.
+{len(HIDDEN_ORDER)} phases whose order hardly shows ({", ".join(HIDDEN_ORDER)}):
+the figures below are better than with them. {n_seen:,} patterns, each one new: random orientation,
+projection center, blur, noise, background, response and detector shape
+(`kikuchipy_cnn.simulation.sampler.Disturbances`). Classes equally often.
 
 ## Protocol
 
@@ -421,8 +422,8 @@ Expected calibration error: {results["seen"]["ece"]:.3f} and {results["left out"
 
 ## Real patterns
 
-Through `classify_space_group`, with its defaults. None of them was used in training. They were looked
-at while the training was developed, so they are no blind test.
+Through `classify_space_group`, with its defaults. None of them was used in training. They were
+looked at while the training was developed, so they are no blind test.
 
 | patterns | space group | right | mean probability | found |
 |---|---|---|---|---|
