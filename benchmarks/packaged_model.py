@@ -233,6 +233,7 @@ def train(options: argparse.Namespace) -> None:
         learning_rate=options.learning_rate,
         severities=tuple(options.severities),
         easy=options.easy,
+        geometry_weight=options.geometry_weight,
     )
     sampler = PatternSampler(
         task.master_patterns,
@@ -376,7 +377,8 @@ def write_card(name, stages, task, results, real, papers, temperature, options) 
         f"python benchmarks/packaged_model.py train {x['architecture']} --size {x['size']} --steps "
         f"{x['protocol']['n_steps']} --batch-size {x['protocol']['batch_size']} --learning-rate "
         f"{x['protocol']['learning_rate']} --severities {x['protocol']['severities'][0]} "
-        f"{x['protocol']['severities'][1]} --easy {x['protocol']['easy']} --seed {x['seed']} "
+        f"{x['protocol']['severities'][1]} --easy {x['protocol']['easy']} --geometry-weight "
+        f"{x['protocol']['geometry_weight']} --seed {x['seed']} "
         f"--work run{i}" + (f" --weights run{i - 1}" if i else "")
         for i, x in enumerate(stages)
     )
@@ -472,6 +474,7 @@ def main() -> None:
     command.add_argument("--learning-rate", type=float, default=2e-3)
     command.add_argument("--severities", type=float, nargs=2, default=(0.02, 1.0))
     command.add_argument("--easy", type=float, default=0.1)
+    command.add_argument("--geometry-weight", type=float, default=4.0)
     command.add_argument("--precision", default="mixed_bfloat16")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--check-every", type=int, default=100)

@@ -60,7 +60,7 @@ class Disturbances:
     blur: tuple[float, float] = (0.0, 0.02)
     sharpening: tuple[float, float] = (-0.3, 1.0)
     asymmetry: tuple[float, float] = (-0.6, 0.6)
-    noise: tuple[float, float] = (0.0, 1.2)
+    noise: tuple[float, float] = (0.0, 1.6)
     noise_blur: tuple[float, float] = (0.0, 0.008)
     gradient: tuple[float, float] = (0.0, 1.0)
     contrast: tuple[float, float] = (0.0, 0.6)
