@@ -2,16 +2,18 @@
 
     python benchmarks/packaged_model.py train xception --size 71 --steps 2700 --work run
     python benchmarks/packaged_model.py evaluate run --name xception_fewshot
+    python benchmarks/packaged_model.py package run/xception_fewshot
 
 *train* writes weights and a log to the folder; *evaluate* calibrates them, measures recall on
 unseen orientations of the phases trained on, on phases left out and on the real patterns at hand,
-and writes the bundle with its card.
+and writes the bundle with its card; *package* puts it into the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -59,6 +61,7 @@ HIDDEN_ORDER = (
     *("LaSn3", "CeSn3", "CeIn3", "LaIn3", "Rh3Zr", "KCl"),
 )
 LEFT_OUT_FRACTION = 0.08
+PACKAGED = Path(__file__).parents[1] / "kikuchipy_cnn" / "models" / "packaged"
 REAL_PATTERNS = Path(__file__).parents[2] / "shared" / "patterns"
 
 
@@ -340,6 +343,17 @@ def evaluate(options: argparse.Namespace) -> None:
     print(f"Bundle: {folder}")
 
 
+def package(options: argparse.Namespace) -> None:
+    """Put a bundle into the package, with the checksum by which it is known."""
+    bundle = load_bundle(options.bundle)
+    folder = bundle.save(PACKAGED / bundle.name, overwrite=True)
+    file = PACKAGED / "sha256.json"
+    checksums = json.loads(file.read_text())
+    checksums[bundle.name] = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    file.write_text(json.dumps(checksums, indent=2, sort_keys=True) + "\n")
+    print(f"{bundle!r} is packaged in {folder}")
+
+
 def write_card(name, stages, task, results, real, papers, temperature, options) -> str:
     last = stages[-1]
     n_seen = sum(x["protocol"]["n_steps"] * x["protocol"]["batch_size"] for x in stages)
@@ -486,6 +500,9 @@ def main() -> None:
     command.add_argument("--name", required=True)
     command.add_argument("--patterns", type=int, default=6000)
     command.set_defaults(run=evaluate)
+    command = commands.add_parser("package")
+    command.add_argument("bundle", type=Path)
+    command.set_defaults(run=package)
     options = parser.parse_args()
     options.run(options)
 
