@@ -82,8 +82,13 @@ def left_out_phases(library: MasterPatternLibrary) -> list[str]:
     return names
 
 
-def training_probabilities(library: MasterPatternLibrary, names: list[str]) -> np.ndarray:
-    """Equal classes; within a class, phases of a crowded structure type are drawn less often."""
+def training_probabilities(
+    library: MasterPatternLibrary, names: list[str], weight_common: float, weight_papers: float
+) -> np.ndarray:
+    """Equal classes; within a class, phases of a crowded structure type are drawn less often.
+
+    The structures of metals, which most maps are of, and the papers' materials come more often.
+    """
     table = load_phase_table()
     probabilities = np.zeros(len(library))
     for number in CLASSES:
@@ -91,7 +96,11 @@ def training_probabilities(library: MasterPatternLibrary, names: list[str]) -> n
         crowd = Counter(table[name].prototype for name in members)
         weights = np.array([crowd[table[name].prototype] ** -0.25 for name in members])
         weights *= [
-            5 if name in _PAPERS_NAMES or table[name].prototype in COMMON_PROTOTYPES else 1
+            weight_common
+            if table[name].prototype in COMMON_PROTOTYPES
+            else weight_papers
+            if name in _PAPERS_NAMES
+            else 1
             for name in members
         ]
         for name, weight in zip(members, weights / weights.sum(), strict=True):
@@ -240,9 +249,11 @@ def train(options: argparse.Namespace) -> None:
     )
     sampler = PatternSampler(
         task.master_patterns,
-        training_probabilities(task.library, task.seen),
+        training_probabilities(
+            task.library, task.seen, options.weight_common, options.weight_papers
+        ),
         options.size,
-        Disturbances(),
+        Disturbances(noise=(0, options.noise)),
         options.seed + 1,
     )
     checks = {
@@ -256,6 +267,9 @@ def train(options: argparse.Namespace) -> None:
             "seed": options.seed,
             "precision": options.precision,
             "protocol": protocol.to_dict(),
+            "weight_common": options.weight_common,
+            "weight_papers": options.weight_papers,
+            "noise": options.noise,
         }
     )
     (options.work / "training.json").write_text(json.dumps({"stages": stages}, indent=2))
@@ -354,14 +368,19 @@ def package(options: argparse.Namespace) -> None:
     print(f"{bundle!r} is packaged in {folder}")
 
 
+def _steps_done(stage: dict) -> int:
+    return stage.get("steps_done", stage["protocol"]["n_steps"])
+
+
 def write_card(name, stages, task, results, real, papers, temperature, options) -> str:
     last = stages[-1]
-    n_seen = sum(x["protocol"]["n_steps"] * x["protocol"]["batch_size"] for x in stages)
+    n_seen = sum(_steps_done(x) * x["protocol"]["batch_size"] for x in stages)
     stage_rows = "\n".join(
-        f"| {x['architecture']} | {x['size']} | {x['protocol']['n_steps']} x "
+        f"| {x['architecture']} | {x['size']} | {_steps_done(x)} x "
         f"{x['protocol']['batch_size']} | {x['protocol']['learning_rate']} "
         f"| {x['protocol']['severities'][0]} to {x['protocol']['severities'][1]} "
-        f"| {x['protocol']['geometry_weight']} | {x['seed']} |"
+        f"| {x['noise']} | {x['protocol']['geometry_weight']} "
+        f"| {x['weight_common']:g}, {x['weight_papers']:g} | {x['seed']} |"
         for x in stages
     )
     grown = len({x["architecture"] for x in stages}) > 1
@@ -386,13 +405,19 @@ def write_card(name, stages, task, results, real, papers, temperature, options) 
     paper_rows = "\n".join(
         f"| {key} | {table[key].space_group} | {value:.2f} |" for key, value in papers.items()
     )
+    stopped = "".join(
+        f"Stage {i} was stopped after {x['steps_done']} of {x['protocol']['n_steps']} steps. "
+        for i, x in enumerate(stages, start=1)
+        if "steps_done" in x
+    )
     size = last["size"]
     commands = "\n".join(
         f"python benchmarks/packaged_model.py train {x['architecture']} --size {x['size']} --steps "
         f"{x['protocol']['n_steps']} --batch-size {x['protocol']['batch_size']} --learning-rate "
         f"{x['protocol']['learning_rate']} --severities {x['protocol']['severities'][0]} "
         f"{x['protocol']['severities'][1]} --easy {x['protocol']['easy']} --geometry-weight "
-        f"{x['protocol']['geometry_weight']} --seed {x['seed']} "
+        f"{x['protocol']['geometry_weight']} --weight-common {x['weight_common']} --weight-papers "
+        f"{x['weight_papers']} --noise {x['noise']} --seed {x['seed']} "
         f"--work run{i}" + (f" --weights run{i - 1}" if i else "")
         for i, x in enumerate(stages)
     )
@@ -413,15 +438,18 @@ projection center, blur, noise, background, response and detector shape
 
 ## Protocol
 
-| architecture | pixels | steps x patterns | learning rate | severity | weight of geometry | seed |
-|---|---|---|---|---|---|---|
+| architecture | pixels | steps x patterns | rate | severity | noise | geometry | weights | seed |
+|---|---|---|---|---|---|---|---|---|
 {stage_rows}
 
-AdamW, weight decay {last["protocol"]["weight_decay"]}, warm-up and cosine decay, label smoothing
-{last["protocol"]["label_smoothing"]}, {last["precision"]}. Severity is the fraction of the range of
-imperfections at the start and the end of a stage; a second output, for training only, names bands
-and zone axes. Where the architecture changes, the narrow network was grown into Xception without a
-change of its function (`kikuchipy_cnn.models.growth`). Probabilities are calibrated: temperature
+AdamW with the given learning rate, weight decay {last["protocol"]["weight_decay"]}, warm-up, cosine
+decay, label smoothing {last["protocol"]["label_smoothing"]}, {last["precision"]}. Severity is the
+fraction of the range of imperfections at the start and the end of a stage, noise the largest ratio of
+noise to signal. A second output, for training only, names bands and zone axes, with the weight under
+geometry. Weights say how much more often than others metals of the structures A1, A2 and A4, and
+others of the papers' materials, were drawn: where a pattern fits 221 and 225, the metal is likelier.
+{stopped}Where the architecture changes, the narrow network was grown into Xception without a change
+of its function (`kikuchipy_cnn.models.growth`). Probabilities are calibrated: temperature
 {temperature:.3f}, fitted on 3,000 simulated patterns of the phases trained on.
 
 ## Recall on simulated patterns
@@ -488,6 +516,9 @@ def main() -> None:
     command.add_argument("--learning-rate", type=float, default=2e-3)
     command.add_argument("--severities", type=float, nargs=2, default=(0.02, 1.0))
     command.add_argument("--easy", type=float, default=0.1)
+    command.add_argument("--weight-common", type=float, default=8.0)
+    command.add_argument("--weight-papers", type=float, default=2.0)
+    command.add_argument("--noise", type=float, default=Disturbances().noise[1])
     command.add_argument("--geometry-weight", type=float, default=4.0)
     command.add_argument("--precision", default="mixed_bfloat16")
     command.add_argument("--seed", type=int, default=0)
