@@ -444,10 +444,10 @@ projection center, blur, noise, background, response and detector shape
 
 AdamW with the given learning rate, weight decay {last["protocol"]["weight_decay"]}, warm-up, cosine
 decay, label smoothing {last["protocol"]["label_smoothing"]}, {last["precision"]}. Severity is the
-fraction of the range of imperfections at the start and the end of a stage, noise the largest ratio of
-noise to signal. A second output, for training only, names bands and zone axes, with the weight under
-geometry. Weights say how much more often than others metals of the structures A1, A2 and A4, and
-others of the papers' materials, were drawn: where a pattern fits 221 and 225, the metal is likelier.
+fraction of the range of imperfections at the start and the end of a stage, noise the largest ratio
+of noise to signal. A second output, for training only, names bands and zone axes; its weight is
+under geometry. Weights say how much more often metals of the structures A1, A2 and A4, and
+others of the papers' materials, were drawn: where a pattern fits 221 and 225, metals win.
 {stopped}Where the architecture changes, the narrow network was grown into Xception without a change
 of its function (`kikuchipy_cnn.models.growth`). Probabilities are calibrated: temperature
 {temperature:.3f}, fitted on 3,000 simulated patterns of the phases trained on.
