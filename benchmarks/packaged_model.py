@@ -410,6 +410,7 @@ def write_card(name, stages, task, results, real, papers, temperature, options) 
         for i, x in enumerate(stages, start=1)
         if "steps_done" in x
     )
+    stopped += " ".join(x["note"] + " " for x in stages if "note" in x)
     size = last["size"]
     commands = "\n".join(
         f"python benchmarks/packaged_model.py train {x['architecture']} --size {x['size']} --steps "
@@ -495,7 +496,7 @@ Simulated patterns, unseen orientations, 200 of each.
   parameters do, but were not tested.
 - Ordered phases whose elements are close in atomic number (FeNi3, FeTi, Ni3Ga) look like their
   disordered parents. No network can tell them apart from one pattern of usual quality.
-- The real patterns at hand are few and of three phases.
+- The real patterns at hand are few and of three phases, and each set holds only a few orientations.
 
 ## Reproduce
 

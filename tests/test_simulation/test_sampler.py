@@ -10,7 +10,7 @@ from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler, proje
 CLEAN = Disturbances(
     stretch=(0, 0),
     blur=(0, 0),
-    sharpening=(0, 0),
+    band_loss=(0, 0),
     asymmetry=(0, 0),
     noise=(0, 0),
     noise_blur=(0, 0),
@@ -98,7 +98,7 @@ def test_disturbances_act(master_patterns):
     clean = roughness(CLEAN)
     assert roughness(replace(CLEAN, blur=(0.03, 0.03))) < 0.7 * clean
     assert roughness(replace(CLEAN, noise=(1, 1))) > 1.5 * clean
-    assert roughness(replace(CLEAN, sharpening=(1, 1))) > 1.1 * clean
+    assert roughness(replace(CLEAN, band_loss=(1, 1))) > 1.1 * clean
 
 
 def test_weights(master_patterns):
