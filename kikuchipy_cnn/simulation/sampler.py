@@ -32,8 +32,8 @@ class Disturbances:
         Standard deviation of the point spread function.
     band_loss
         Fraction of the broad contrast of bands that is lost. In patterns of cameras the inside of a
-        band is less bright, against its fine lines, than in simulations, or even dark. On the nickel
-        patterns of kikuchipy a loss of 0.8 fits best.
+        band is less bright, against its fine lines, than in simulations, or even dark. A loss of
+        0.8 fits the nickel patterns of kikuchipy best.
     band_width
         Standard deviation of what is broad.
     asymmetry
@@ -78,7 +78,7 @@ class Disturbances:
         """Shrink imperfections to a fraction of their ranges, and geometry towards its middle."""
         imperfections = (
             "blur",
-            "sharpening",
+            "band_loss",
             "asymmetry",
             "noise",
             "gradient",
