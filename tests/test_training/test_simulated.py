@@ -23,7 +23,7 @@ def trained():
 
     keras.utils.set_random_seed(3)
     network = build_network("tiny", (40, 40, 1), len(NAMES))
-    protocol = SimulatedTraining(n_steps=150, batch_size=48, learning_rate=5e-3, geometry_weight=1)
+    protocol = SimulatedTraining(n_steps=450, batch_size=64, learning_rate=5e-3, geometry_weight=1)
     losses = train_on_simulations(
         network,
         make_sampler(seed=0),
