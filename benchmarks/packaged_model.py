@@ -218,12 +218,17 @@ def _final_shape(options: argparse.Namespace) -> tuple[int, int, int]:
     return size, size, 1
 
 
+def _read_record(work: Path) -> dict:
+    """What a run wrote of itself."""
+    return json.loads((work / "training.json").read_text())
+
+
 def _start(options: argparse.Namespace) -> tuple[keras.Model, list[dict]]:
     """Network to train and the stages that it has gone through."""
     network = build_network(options.architecture, _final_shape(options), len(CLASSES))
     if options.weights is None:
         return with_fused_normalisation(with_input_size(network, options.size)), []
-    stages = json.loads((options.weights / "training.json").read_text())["stages"]
+    stages = _read_record(options.weights)["stages"]
     before = build_network(stages[-1]["architecture"], network.input_shape[1:], len(CLASSES))
     before.load_weights(options.weights / "network.weights.h5")
     if stages[-1]["architecture"] != options.architecture:
@@ -314,7 +319,7 @@ def average(options: argparse.Namespace) -> None:
     """
     import keras
 
-    stages = json.loads((options.work / "training.json").read_text())["stages"]
+    stages = _read_record(options.work)["stages"]
     architecture, size = stages[-1]["architecture"], stages[-1]["size"]
     network = build_network(architecture, (size, size, 1), len(CLASSES))
     total = sum(options.shares)
@@ -326,37 +331,31 @@ def average(options: argparse.Namespace) -> None:
     network.set_weights(mixture)
 
     task, transform = Task(), PatternTransform(size=size)
+    probabilities = training_probabilities(
+        task.library, task.seen, stages[-1]["weight_common"], stages[-1]["weight_papers"]
+    )
     normalisations = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in normalisations]
+    for layer in normalisations:
+        # The moving statistics become those of the last batch.
+        layer.momentum = 0.0
     n_batches = 12
     sums = [[0.0, 0.0] for _ in normalisations]
     for seed in range(n_batches):
-        sampler = PatternSampler(
-            task.master_patterns,
-            training_probabilities(
-                task.library, task.seen, options.weight_common, options.weight_papers
-            ),
-            size,
-            seed=seed,
-        )
-        sample = sampler.sample(256)
-        for layer in normalisations:
-            layer.momentum = 0.0
+        sample = PatternSampler(task.master_patterns, probabilities, size, seed=seed).sample(256)
         network(transform.standardise(sample.patterns, sample.weights)[..., None], training=True)
         for layer, total_of_layer in zip(normalisations, sums, strict=True):
             total_of_layer[0] += np.asarray(layer.moving_mean) / n_batches
             total_of_layer[1] += np.asarray(layer.moving_variance) / n_batches
-    for layer, (mean, variance), momentum in zip(normalisations, sums, momenta, strict=True):
+    for layer, (mean, variance) in zip(normalisations, sums, strict=True):
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
-        layer.momentum = momentum
     stages[-1]["note"] = options.note
     _save(network, stages, options.into)
 
 
 def grow(options: argparse.Namespace) -> None:
     """Grow a narrow network into Xception, without training it further."""
-    stages = json.loads((options.work / "training.json").read_text())["stages"]
+    stages = _read_record(options.work)["stages"]
     size = stages[-1]["size"]
     network = build_network("xception_narrow", (size, size, 1), len(CLASSES))
     network.load_weights(options.work / "network.weights.h5")
@@ -371,7 +370,7 @@ def _save(network, stages: list[dict], folder: Path, architecture: str | None = 
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    record = json.loads((options.work / "training.json").read_text())
+    record = _read_record(options.work)
     stages = record["stages"]
     architecture = record.get("architecture", stages[-1]["architecture"])
     size = stages[-1]["size"]
@@ -616,8 +615,6 @@ def main() -> None:
     command.add_argument("work", type=Path, help="folder of the run that the checkpoints are of")
     command.add_argument("--checkpoints", type=Path, nargs="+", required=True)
     command.add_argument("--shares", type=float, nargs="+", required=True)
-    command.add_argument("--weight-common", type=float, default=8.0)
-    command.add_argument("--weight-papers", type=float, default=2.0)
     command.add_argument("--note", required=True, help="what the card says of the choice")
     command.add_argument("--into", type=Path, required=True)
     command.set_defaults(run=average)
