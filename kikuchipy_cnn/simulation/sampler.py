@@ -6,91 +6,24 @@ the projection center alone sets the geometry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numba as nb
 import numpy as np
-from orix.quaternion import Rotation
 
+from kikuchipy_cnn.simulation.camera import Cameras
+from kikuchipy_cnn.simulation.disturbances import Disturbances
+from kikuchipy_cnn.simulation.projection import (
+    as_master_patterns,
+    detector_geometry,
+    project,
+    random_rotations,
+    strained,
+)
 
-@dataclass(frozen=True)
-class Disturbances:
-    """Ranges from which the geometry and the imperfections of each pattern are drawn.
+if TYPE_CHECKING:
+    from kikuchipy.detectors import EBSDDetector
 
-    All ranges are (lowest, highest); lengths are in units of the pattern's width.
-
-    Parameters
-    ----------
-    pcx, pcy
-        Projection center from the left and from the top, in Bruker's convention.
-    pcz
-        Distance of the detector; its logarithm is drawn evenly.
-    stretch
-        Relative difference of the scales along rows and columns.
-    blur
-        Standard deviation of the point spread function.
-    band_loss
-        Fraction of the broad contrast of bands that is lost. In patterns of cameras the inside of a
-        band is less bright, against its fine lines, than in simulations, or even dark. A loss of
-        0.8 fits the nickel patterns of kikuchipy best.
-    band_width
-        Standard deviation of what is broad.
-    asymmetry
-        Strength of the difference between the two edges of a band (excess and deficiency).
-    noise
-        Standard deviation of the noise relative to that of the pattern; its square root is drawn
-        evenly.
-    noise_blur
-        Standard deviation of the correlation of the noise.
-    gradient
-        Amplitude of slowly varying brightness, relative to the pattern's standard deviation.
-    contrast
-        Amplitude of slowly varying contrast.
-    saturation
-        Standard deviations at which bright zone axes level off.
-    gamma
-        Curvature of a non-linear response; 0 is linear.
-    circular
-        Fraction of patterns from a circular detector.
-    wide
-        Fraction of patterns from a detector wider than high.
-    """
-
-    pcx: tuple[float, float] = (0.4, 0.6)
-    pcy: tuple[float, float] = (0.08, 0.6)
-    pcz: tuple[float, float] = (0.42, 1.1)
-    stretch: tuple[float, float] = (-0.03, 0.03)
-    blur: tuple[float, float] = (0.0, 0.02)
-    band_loss: tuple[float, float] = (-0.3, 1.6)
-    band_width: tuple[float, float] = (0.015, 0.05)
-    asymmetry: tuple[float, float] = (-0.6, 0.6)
-    noise: tuple[float, float] = (0.0, 1.6)
-    noise_blur: tuple[float, float] = (0.0, 0.008)
-    gradient: tuple[float, float] = (0.0, 1.0)
-    contrast: tuple[float, float] = (0.0, 0.6)
-    saturation: tuple[float, float] = (1.5, 5.0)
-    gamma: tuple[float, float] = (-0.25, 0.25)
-    circular: float = 0.3
-    wide: float = 0.15
-
-    def scaled(self, severity: float) -> Disturbances:
-        """Shrink imperfections to a fraction of their ranges, and geometry towards its middle."""
-        imperfections = (
-            "blur",
-            "band_loss",
-            "asymmetry",
-            "noise",
-            "gradient",
-            "contrast",
-            "gamma",
-        )
-        limits = {name: tuple(severity * x for x in getattr(self, name)) for name in imperfections}
-        for name in ("pcx", "pcy", "pcz"):
-            low, high = getattr(self, name)
-            middle, half = (low + high) / 2, (high - low) / 2
-            limits[name] = (middle - severity * half, middle + severity * half)
-        return replace(self, **limits)
+_MINIMUM_SIDE = 8
 
 
 class SimulatedPatterns(NamedTuple):
@@ -99,7 +32,7 @@ class SimulatedPatterns(NamedTuple):
     Parameters
     ----------
     patterns
-        Patterns of shape (n, size, size) and data type float32.
+        Patterns of shape (n, rows, columns) and data type float32.
     weights
         1 where there is signal and 0 elsewhere, of the same shape.
     phases
@@ -108,7 +41,9 @@ class SimulatedPatterns(NamedTuple):
         Matrices from the detector's frame (x right, y up, z to the detector from the sample) to the
         crystal's, of shape (n, 3, 3).
     geometry
-        PCx, PCy, PCz and stretch, of shape (n, 4).
+        PCx, PCy and PCz in Bruker's convention and stretch, of shape (n, 4).
+    overlaps
+        Share of a second grain in the intensity, 0 where there is none, of shape (n,).
     """
 
     patterns: np.ndarray
@@ -116,6 +51,7 @@ class SimulatedPatterns(NamedTuple):
     phases: np.ndarray
     rotations: np.ndarray
     geometry: np.ndarray
+    overlaps: np.ndarray
 
 
 class PatternSampler:
@@ -124,35 +60,52 @@ class PatternSampler:
     Parameters
     ----------
     master_patterns
-        Square Lambert projections of the upper hemisphere of centrosymmetric crystals, of shape
-        (phases, side, side) and data type float32.
+        Square Lambert projections, rows along y: of shape (phases, side, side), the upper
+        hemispheres of centrosymmetric crystals, or (phases, 2, side, side), the upper and lower
+        ones of any crystals, in which (x, y, z) and (x, y, -z) lie on the same pixel. Data type
+        uint8, which takes least memory, or float32.
     probabilities
-        How often to draw each phase, of shape (phases,).
+        How often to draw each master pattern, of shape (phases,).
     size
-        Side of the patterns in pixels.
+        Side of square patterns, or rows and columns, in pixels. If not given, the shape of the
+        detector.
     disturbances
         Ranges of geometry and imperfections. If not given, the default ones.
     seed
         Seed of the random numbers.
+    detector
+        Detector whose projection centers are drawn from, instead of from the ranges, and
+        disturbed by *pc_spread*. Where its shape is not that of the patterns, it lies in their
+        middle, as large as it fits, as in :class:`~kikuchipy_cnn.PatternTransform`. Binning and
+        pixel size have no influence, since projection centers are relative to the shape, nor have
+        tilts.
+    workers
+        Number of threads, on which the patterns do not depend. If not given, one for each
+        processor.
+
+    Raises
+    ------
+    ValueError
+        If master patterns, probabilities, size or detector are unusable.
     """
 
     def __init__(
         self,
         master_patterns: np.ndarray,
         probabilities: np.ndarray,
-        size: int,
+        size: int | tuple[int, int] | None = None,
         disturbances: Disturbances | None = None,
         seed: int | None = None,
+        *,
+        detector: EBSDDetector | None = None,
+        workers: int | None = None,
     ) -> None:
-        probabilities = np.asarray(probabilities, dtype=float)
-        if len(probabilities) != len(master_patterns):
-            raise ValueError(
-                f"{len(master_patterns)} master patterns, but {len(probabilities)} probabilities."
-            )
-        self.master_patterns = np.ascontiguousarray(master_patterns, dtype=np.float32)
-        self.probabilities = probabilities / probabilities.sum()
-        self.size = int(size)
+        self.master_patterns = as_master_patterns(master_patterns)
+        self.probabilities = _as_probabilities(probabilities, len(self.master_patterns))
+        self.shape = _as_shape(size, detector)
         self.disturbances = disturbances or Disturbances()
+        self.workers = workers
+        self._detector = None if detector is None else _Placed(detector, self.shape)
         self._rng = np.random.default_rng(seed)
 
     def sample(self, n: int) -> SimulatedPatterns:
@@ -168,133 +121,132 @@ class PatternSampler:
         sample
             Patterns, where they carry signal, their phases and geometry.
         """
+        phases = self._draw_phases(n)
+        rotations = random_rotations(n, self._rng)
+        geometry = self._draw_geometry(n)
+        patterns = self._project(phases, rotations, geometry)
+        overlaps = self._overlap(patterns, phases, geometry)
+        cameras = Cameras.draw(self.disturbances, n, self._rng)
+        patterns = cameras.record(patterns, self._rng, workers=self.workers)
+        weights = cameras.weights(n, self.shape, workers=self.workers)
+        if self._detector is not None:
+            self._detector.blank_surroundings(weights)
+        return SimulatedPatterns(patterns, weights, phases, rotations, geometry, overlaps)
+
+    def _draw_phases(self, n: int) -> np.ndarray:
+        return self._rng.choice(len(self.probabilities), size=n, p=self.probabilities)
+
+    def _draw_geometry(self, n: int) -> np.ndarray:
         rng, d = self._rng, self.disturbances
-        phases = rng.choice(len(self.probabilities), size=n, p=self.probabilities)
-        rotations = _random_rotations(n, rng).to_matrix().astype(np.float32)
-        pcx, pcy = (rng.uniform(*limits, n) for limits in (d.pcx, d.pcy))
-        pcz = np.exp(rng.uniform(*np.log(d.pcz), n))
+        if self._detector is None:
+            pcx, pcy = (rng.uniform(*limits, n) for limits in (d.pcx, d.pcy))
+            pcz = np.exp(rng.uniform(*np.log(d.pcz), n))
+        else:
+            spread = rng.uniform(*d.pc_spread, n)
+            pcx, pcy, pcz = self._detector.draw_centers(spread, rng).T
         stretch = rng.uniform(*d.stretch, n)
-        geometry = np.stack([pcx, pcy, pcz, stretch], axis=1).astype(np.float32)
-        patterns = np.empty((n, self.size, self.size), np.float32)
-        project(self.master_patterns, phases, rotations, geometry, patterns)
-        patterns = self._disturb(_unit(patterns))
-        return SimulatedPatterns(patterns, self._weights(n), phases, rotations, geometry)
+        return np.stack([pcx, pcy, pcz, stretch], axis=1).astype(np.float32)
 
-    def _disturb(self, patterns: np.ndarray) -> np.ndarray:
-        n, size, rng, d = len(patterns), self.size, self._rng, self.disturbances
+    def _project(
+        self, phases: np.ndarray, rotations: np.ndarray, geometry: np.ndarray
+    ) -> np.ndarray:
+        """Project strained crystals."""
+        matrices = strained(rotations, self._draw_strains(len(phases)))
+        return project(
+            self.master_patterns, phases, matrices, geometry, self.shape, workers=self.workers
+        )
 
-        def draw(limits):
-            return rng.uniform(*limits, n).astype(np.float32)[:, None, None]
+    def _draw_strains(self, n: int) -> np.ndarray:
+        """Symmetric matrices without a trace; a change of volume would show nowhere."""
+        strains = self._rng.standard_normal((n, 3, 3))
+        strains += strains.transpose(0, 2, 1)
+        strains -= np.trace(strains, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3)
+        norm = self._rng.uniform(*self.disturbances.strain, n)
+        return strains * (norm / np.linalg.norm(strains, axis=(1, 2)))[:, None, None]
 
-        # Bands are brighter on the side turned to the beam: add a derivative along its direction.
-        angle = rng.normal(0, 0.4, n).astype(np.float32)[:, None, None]
-        dy, dx = np.gradient(patterns, axis=(1, 2))
-        patterns = patterns + draw(d.asymmetry) * (np.cos(angle) * dy + np.sin(angle) * dx)
-        patterns = _blur(patterns, draw(d.blur) * size)
-        broad = _blur(patterns, draw(d.band_width) * size)
-        patterns = _unit(patterns - draw(d.band_loss) * broad)
-        saturation = draw(d.saturation)
-        patterns = _unit(saturation * np.tanh(_unit(patterns) / saturation))
-        patterns = patterns * np.exp(draw(d.contrast) * self._slow(n))
-        gamma = draw(d.gamma)
-        gamma = np.where(np.abs(gamma) < 1e-3, np.float32(1e-3), gamma)
-        bent = np.expm1(gamma * patterns) / gamma
-        noise = rng.standard_normal(patterns.shape, dtype=np.float32)
-        noise = _unit(_blur(noise, draw(d.noise_blur) * size))
-        level = draw(tuple(np.sqrt(d.noise))) ** 2
-        return _unit(bent) + level * noise + draw(d.gradient) * self._slow(n)
-
-    def _slow(self, n: int) -> np.ndarray:
-        """Random fields that vary over a third of the pattern or more."""
-        coarse = self._rng.standard_normal((n, 4, 4)).astype(np.float32)
-        x = np.linspace(-0.5, 3.5, self.size)[:, None]
-        basis = np.exp(-0.5 * ((x - np.arange(4)) / 0.8) ** 2).astype(np.float32)
-        return _unit(basis @ coarse @ basis.T)
-
-    def _weights(self, n: int) -> np.ndarray:
-        rng, d, size = self._rng, self.disturbances, self.size
-        y, x = np.mgrid[:size, :size] - (size - 1) / 2
-        weights = np.ones((n, size, size), np.float32)
-        circular = np.flatnonzero(rng.random(n) < d.circular)
-        radius = rng.uniform(0.46, 0.5, len(circular)) * size
-        weights[circular] = np.hypot(x, y) < radius[:, None, None]
-        wide = np.flatnonzero(rng.random(n) < d.wide)
-        height = rng.uniform(0.375, 0.48, len(wide)) * size
-        weights[wide] *= np.abs(y) < height[:, None, None]
-        return weights
+    def _overlap(
+        self, patterns: np.ndarray, phases: np.ndarray, geometry: np.ndarray
+    ) -> np.ndarray:
+        """Mix some patterns, in place, with those of second grains, and return the shares."""
+        rng, d = self._rng, self.disturbances
+        n = len(patterns)
+        mixed = np.flatnonzero(rng.random(n) < d.overlap)
+        other = rng.random(len(mixed)) < d.overlap_other
+        second_phases = np.where(other, self._draw_phases(len(mixed)), phases[mixed])
+        rotations = random_rotations(len(mixed), rng)
+        second = self._project(second_phases, rotations, geometry[mixed])
+        overlaps = np.zeros(n, np.float32)
+        overlaps[mixed] = rng.uniform(*d.overlap_weight, len(mixed))
+        share = overlaps[mixed, None, None]
+        # Master patterns of two phases need not have the same scale.
+        patterns[mixed] = (1 - share) * _standardised(patterns[mixed]) + share * _standardised(
+            second
+        )
+        return overlaps
 
 
-def _random_rotations(n: int, rng: np.random.Generator) -> Rotation:
-    return Rotation(rng.standard_normal((n, 4)))
+class _Placed:
+    """A detector in the middle of patterns of another shape."""
+
+    def __init__(self, detector: EBSDDetector, shape: tuple[int, int]) -> None:
+        rows, cols = detector.shape
+        # Pixels of the detector in one of the patterns.
+        self._scale = max(rows / shape[0], cols / shape[1])
+        self._shape, self._detector_shape = shape, (rows, cols)
+        self._centers = detector_geometry(detector)[:, :3]
+
+    def draw_centers(self, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Projection centers in terms of the patterns, of shape (n, 3)."""
+        n = len(spread)
+        chosen = self._centers[rng.integers(len(self._centers), size=n)]
+        x, y, z = (chosen + spread[:, None] * rng.standard_normal((n, 3))).T
+        (rows, cols), (to_rows, to_cols) = self._detector_shape, self._shape
+        height, width = self._scale * to_rows, self._scale * to_cols
+        return np.stack(
+            [0.5 + (x - 0.5) * cols / width, 0.5 + (y - 0.5) * rows / height, z * rows / height],
+            axis=1,
+        )
+
+    def blank_surroundings(self, weights: np.ndarray) -> None:
+        """Set weights beside the detector to 0, in place."""
+        for axis in (1, 2):
+            n = self._shape[axis - 1]
+            from_middle = np.abs(np.arange(n) + 0.5 - n / 2)
+            outside = from_middle * self._scale > self._detector_shape[axis - 1] / 2
+            if axis == 1:
+                weights[:, outside] = 0
+            else:
+                weights[:, :, outside] = 0
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
+def _standardised(images: np.ndarray) -> np.ndarray:
     images = images - images.mean(axis=(1, 2), keepdims=True)
     return images / np.maximum(images.std(axis=(1, 2), keepdims=True), 1e-6)
 
 
-def _blur(images: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
-    """Gaussian filters, one width per image."""
-    size = images.shape[1]
-    x = np.arange(size, dtype=np.float32)
-    sigma = np.maximum(np.asarray(sigma, np.float32), 0.05).reshape(-1, 1, 1)
-    operator = np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2)
-    operator /= operator.sum(axis=2, keepdims=True)
-    # Products with denormal numbers are a hundred times slower.
-    operator[operator < 1e-6] = 0
-    return operator @ images @ np.ascontiguousarray(operator.transpose(0, 2, 1))
+def _as_probabilities(probabilities: np.ndarray, n: int) -> np.ndarray:
+    probabilities = np.asarray(probabilities, dtype=float)
+    if probabilities.shape != (n,):
+        raise ValueError(f"{n} master patterns, but {probabilities.size} probabilities.")
+    if not (np.isfinite(probabilities).all() and probabilities.min() >= 0 < probabilities.sum()):
+        raise ValueError("Probabilities are finite, not negative, and one of them is not 0.")
+    return probabilities / probabilities.sum()
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
-def project(master_patterns, phases, rotations, geometry, out):
-    """Project master patterns onto flat detectors, in place, with bilinear interpolation.
+def _as_shape(size: int | tuple[int, int] | None, detector: EBSDDetector | None) -> tuple[int, int]:
+    from kikuchipy.detectors import EBSDDetector
 
-    Parameters
-    ----------
-    master_patterns
-        Lambert projections of shape (phases, side, side).
-    phases
-        Index of the master pattern of each pattern, of shape (n,).
-    rotations
-        Matrices from the detector's frame (x right, y up, z to the detector from the sample) to the
-        crystal's, of
-        shape (n, 3, 3).
-    geometry
-        PCx, PCy, PCz and the stretch of each pattern, of shape (n, 4).
-    out
-        Patterns of shape (n, size, size) to fill.
-    """
-    half = (master_patterns.shape[1] - 1) / 2
-    size = out.shape[1]
-    for n in range(out.shape[0]):
-        master = master_patterns[phases[n]]
-        r = rotations[n]
-        pcx, pcy, pcz, stretch = geometry[n, 0], geometry[n, 1], geometry[n, 2], geometry[n, 3]
-        for i in range(size):
-            y = (pcy - (i + 0.5) / size) * (1 - stretch / 2) / pcz
-            for j in range(size):
-                x = ((j + 0.5) / size - pcx) * (1 + stretch / 2) / pcz
-                a = r[0, 0] * x + r[0, 1] * y + r[0, 2]
-                b = r[1, 0] * x + r[1, 1] * y + r[1, 2]
-                c = r[2, 0] * x + r[2, 1] * y + r[2, 2]
-                u, v = _lambert(a, b, c)
-                u, v = u * half + half, v * half + half
-                k, m = min(int(u), 2 * int(half) - 1), min(int(v), 2 * int(half) - 1)
-                fu, fv = u - k, v - m
-                out[n, i, j] = (1 - fu) * ((1 - fv) * master[k, m] + fv * master[k, m + 1]) + fu * (
-                    (1 - fv) * master[k + 1, m] + fv * master[k + 1, m + 1]
-                )
-
-
-@nb.njit(nogil=True, fastmath=True)
-def _lambert(a, b, c):
-    """Square Lambert coordinates of a direction, in [-1, 1], by inversion in the upper half."""
-    norm = np.sqrt(a * a + b * b + c * c)
-    scale = np.sqrt(max(1 - abs(c) / norm, 0.0))
-    if abs(a) >= abs(b):
-        if a == 0:
-            return 0.0, 0.0
-        u = np.copysign(scale, a)
-        return u, u * 4 / np.pi * np.arctan(b / a)
-    v = np.copysign(scale, b)
-    return v * 4 / np.pi * np.arctan(a / b), v
+    if detector is not None and not isinstance(detector, EBSDDetector):
+        raise ValueError(
+            f"detector={detector!r}, but a kikuchipy.detectors.EBSDDetector is needed."
+        )
+    if size is None:
+        if detector is None:
+            raise ValueError("Give the size of the patterns or a detector.")
+        size = detector.shape
+    shape = (size, size) if np.ndim(size) == 0 else tuple(size)
+    if len(shape) != 2 or any(x != int(x) or x < _MINIMUM_SIDE for x in shape):
+        raise ValueError(
+            f"size={size!r}; give one or two integers, of at least {_MINIMUM_SIDE} pixels."
+        )
+    return int(shape[0]), int(shape[1])

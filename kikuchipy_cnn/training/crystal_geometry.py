@@ -38,7 +38,7 @@ def band_and_zone_targets(rotations: np.ndarray, geometry: np.ndarray, n_cells: 
     rotations
         Matrices from the detector's to the crystal's frame, of shape (n, 3, 3).
     geometry
-        PCx, PCy, PCz and stretch, of shape (n, 4).
+        PCx, PCy, PCz (Bruker's convention) and stretch of square patterns, of shape (n, 4).
     n_cells
         Cells along each side of a pattern.
 

@@ -119,9 +119,10 @@ def train_on_simulations(
 
     n_classes = network.output_shape[-1]
     labels = np.asarray(labels)
-    if sampler.size != transform.size or network.input_shape[1] != transform.size:
+    rows, columns = sampler.shape
+    if not rows == columns == transform.size == network.input_shape[1]:
         raise ValueError(
-            f"The sampler gives {sampler.size}, the transform {transform.size} and the network "
+            f"The sampler gives {rows} x {columns}, the transform {transform.size} and the network "
             f"takes {network.input_shape[1]} pixels; all must be the same."
         )
     if labels.shape != sampler.probabilities.shape or labels.max() >= n_classes:

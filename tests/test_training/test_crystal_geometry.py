@@ -39,7 +39,7 @@ def test_named_bands_are_bright(name, bright, dark):
     """The strongest planes of each lattice are bright in the patterns where the targets say."""
     library = load_library()
     disturbances = Disturbances(saturation=(3, 3), circular=0, wide=0).scaled(0)
-    sample = PatternSampler(library[name][None], [1], 64, disturbances, seed=0).sample(50)
+    sample = PatternSampler(library[name][:1], [1], 64, disturbances, seed=0).sample(50)
     targets = band_and_zone_targets(sample.rotations, sample.geometry, 64)
     patterns = sample.patterns
 

@@ -92,7 +92,7 @@ def test_severity():
 def test_does_not_fit_together():
     network = build_network("tiny", (24, 24, 1), 3)
     protocol = SimulatedTraining(n_steps=1)
-    with pytest.raises(ValueError, match="sampler gives 40, the transform 24"):
+    with pytest.raises(ValueError, match="sampler gives 40 x 40, the transform 24"):
         train_on_simulations(network, make_sampler(0), [0, 1, 2], PatternTransform(24), protocol)
     with pytest.raises(ValueError, match="labels up to 3 do not fit"):
         sampler = make_sampler(0, size=24)
