@@ -120,13 +120,17 @@ class Task:
     """Master patterns, labels and the split into phases seen and left out."""
 
     def __init__(self) -> None:
-        self.library = load_library()
+        everything = load_library()
+        self.library = everything.subset(
+            [name for name in everything.names if everything.space_groups[name] in CLASSES]
+        )
         self.left_out = left_out_phases(self.library)
         unused = {*self.left_out, *HIDDEN_ORDER}
         self.seen = [name for name in self.library.names if name not in unused]
-        # Directions are computed at points; the filter takes out lines finer than the grid.
+        # Directions are computed at points; the filter takes out lines finer than the grid. In m-3m
+        # one hemisphere says all.
         self.master_patterns = np.stack(
-            [gaussian_filter(self.library[name], 0.7) for name in self.library.names]
+            [gaussian_filter(self.library[name][0], 0.7) for name in self.library.names]
         )
         self.labels = np.array(
             [CLASSES.index(self.library.space_groups[name]) for name in self.library.names]

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kikuchipy_cnn._simulate_commands import add_simulate_parser
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from orix.crystal_map import CrystalMap
@@ -83,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_common_options(demo, figure=False)
     demo.set_defaults(run=_demo)
+
+    add_simulate_parser(commands)
     return parser
 
 

@@ -2,20 +2,18 @@ import kikuchipy as kp
 import numpy as np
 import pytest
 from orix.crystal_map import Phase
-from scipy.ndimage import map_coordinates
+from orix.quaternion import Rotation
 
-from kikuchipy_cnn.simulation.library import build_library, load_library
-from kikuchipy_cnn.simulation.master_pattern import (
+from kikuchipy_cnn.simulation import (
     BlochParameters,
-    _direction_to_lambert,
-    _lambert_sector,
-    _lambert_to_direction,
-    simulate_sector,
-    unfold_sector,
+    load_phases,
+    save_master_pattern,
+    simulate_master_pattern,
 )
-from kikuchipy_cnn.simulation.phases import load_phases
+from kikuchipy_cnn.simulation.lambert import lambert_to_direction
+from kikuchipy_cnn.simulation.master_pattern import as_signal
 
-HALF_WIDTH = 50
+QUICK = {"show_progressbar": False, "half_width": 40}
 
 
 @pytest.fixture(scope="module")
@@ -25,112 +23,162 @@ def phases():
 
 @pytest.fixture(scope="module")
 def nickel(phases):
-    return unfold_sector(simulate_sector(phases["Ni"], half_width=HALF_WIDTH), HALF_WIDTH)
+    return simulate_master_pattern(phases["Ni"], half_width=100, show_progressbar=False)
+
+
+@pytest.fixture(scope="module")
+def emsoft():
+    """EMsoft's master pattern of nickel on the grid of ours."""
+    signal = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", hemisphere="upper")
+    return signal.data[::2, ::2].astype(float)
 
 
 def correlation(a, b):
     return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
 
 
-class TestProjection:
-    def test_inverse(self, rng):
-        x = rng.uniform(0, 1, 50)
-        y = x * rng.uniform(0, 1, 50)
-        v = _lambert_to_direction(x, y)
-        np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1)
-        np.testing.assert_allclose(_direction_to_lambert(v), (x, y), atol=1e-12)
-
-    def test_known_directions(self):
-        v = _lambert_to_direction(np.array([0.0, 1, 1]), np.array([0.0, 0, 1]))
-        expected = [[0, 0, 1], [1, 0, 0], [0.5**0.5, 0.5**0.5, 0]]
-        np.testing.assert_allclose(v, expected, atol=1e-12)
-
-
 class TestSimulation:
-    def test_symmetry(self, nickel):
-        """The three-fold axis is no symmetry of the grid: it must come out of the unfolding."""
-        np.testing.assert_allclose(nickel, nickel[::-1])
-        np.testing.assert_allclose(nickel, nickel.T, rtol=1e-5)
-        x, y = np.meshgrid(*[np.arange(HALF_WIDTH + 1) / HALF_WIDTH] * 2, indexing="ij")
-        below = y <= 0.999 * x
-        v = _lambert_to_direction(x[below], y[below])
-        turned = np.sort(v, axis=1)[:, [0, 2, 1]]  # another order of the components
-        turned = turned[:, [1, 0, 2]]
-        lambert = np.array(_direction_to_lambert(turned)) * HALF_WIDTH + HALF_WIDTH
-        other = map_coordinates(nickel, lambert, order=3)
-        value = nickel[HALF_WIDTH:, HALF_WIDTH:][below]
-        assert correlation(value, other) > 0.97
+    def test_signal(self, nickel, phases):
+        assert nickel.data.shape == (2, 201, 201) and nickel.data.dtype == np.float32
+        assert nickel.projection == "lambert" and nickel.hemisphere == "both"
+        assert nickel.phase.name == "Ni" and nickel.phase.space_group.number == 225
+        assert nickel.metadata.General.title == "Ni, 20 keV, dynamical"
+
+    def test_like_emsoft(self, phases, emsoft, nickel):
+        """At EMsoft's smallest spacing; it is not converged, so the converged one is less alike."""
+        same = simulate_master_pattern(
+            phases["Ni"],
+            half_width=100,
+            parameters=BlochParameters(dmin=0.05),
+            show_progressbar=False,
+        )
+        assert correlation(same.data[0], emsoft) > 0.945
+        assert correlation(nickel.data[0], emsoft) > 0.91
+
+    def test_hemispheres(self, nickel, phases):
+        np.testing.assert_array_equal(nickel.data[1], nickel.data[0, ::-1, ::-1])
+        polar = simulate_master_pattern(phases["SiC-3C"], **QUICK).data
+        assert 0.9 < correlation(polar[1], polar[0, ::-1, ::-1]) < 0.9999
 
     def test_superlattice_shows(self, phases):
         """The order of Ni3Al sets it apart from an fcc crystal, that of FeNi3 hardly."""
+        names = ("Ni", "Ni3Al", "FeNi3")
+        nickel, ni3al, feni3 = (simulate_master_pattern(phases[n], **QUICK).data for n in names)
+        assert correlation(feni3, nickel) > correlation(ni3al, nickel)
+        assert correlation(feni3, nickel) > 0.95
 
-        def pattern(name):
-            return unfold_sector(simulate_sector(phases[name], half_width=30), 30)
+    def test_processes(self, phases):
+        one, two = (simulate_master_pattern(phases["Al"], workers=n, **QUICK) for n in (None, 2))
+        np.testing.assert_array_equal(one.data, two.data)
 
-        ni3al, feni3, ni = (pattern(name) for name in ("Ni3Al", "FeNi3", "Ni"))
-        assert correlation(feni3, ni) > correlation(ni3al, ni)
-        assert correlation(feni3, ni) > 0.98
-
-    def test_converged(self, phases):
-        """Twice the beams change the picture little."""
-
-        def pattern(parameters):
-            return simulate_sector(phases["Al"], half_width=30, parameters=parameters)
-
-        assert correlation(pattern(None), pattern(BlochParameters(strength=200.0))) > 0.99
-
-    def test_other_point_groups(self):
-        with pytest.raises(ValueError, match="point group 6/mmm; only crystals"):
-            simulate_sector(Phase("Mg", space_group=194))
-
-    def test_origin(self, phases):
-        phase = phases["Si"].deepcopy()
-        for atom in phase.structure:
-            atom.xyz = atom.xyz + 0.1
-        with pytest.raises(ValueError, match="no inversion centre at the origin"):
-            simulate_sector(phase, half_width=10)
-
-    def test_unfold_wrong_number(self):
-        with pytest.raises(ValueError, match="7 values given, half_width=30 needs"):
-            unfold_sector(np.zeros(7), 30)
-
-
-class TestLibrary:
-    def test_packaged(self, nickel, phases):
-        library = load_library()
-        assert len(library) == len(phases)
-        assert library.energy == 20
-        assert library["Ni"].shape == (301, 301)
-        # Directions computed now against the same ones of the library, none of them interpolated.
-        i, j, directions = _lambert_sector(HALF_WIDTH)
-        computed = directions[:, 2] >= directions[:, 0]
-        found = library["Ni"][150 + 3 * i, 150 + 3 * j][computed]
-        expected = nickel[HALF_WIDTH + i, HALF_WIDTH + j][computed]
-        assert correlation(found, expected) > 0.999
-        assert all(library.space_groups[n] == p.space_group.number for n, p in phases.items())
-
-    def test_like_emsoft(self):
-        """Against the dynamical master pattern of nickel that kikuchipy ships."""
-        emsoft = kp.data.nickel_ebsd_master_pattern_small(projection="lambert", hemisphere="upper")
-        rows = np.arange(301) * 400 / 300
-        same_grid = map_coordinates(
-            emsoft.data.astype(float), np.meshgrid(rows, rows, indexing="ij"), order=1
+    def test_kinematical(self, phases, emsoft, nickel):
+        kinematical = simulate_master_pattern(
+            phases["Ni"], half_width=100, method="kinematical", show_progressbar=False
         )
-        assert correlation(load_library()["Ni"], same_grid) > 0.94
+        assert kinematical.metadata.General.title == "Ni, 20 keV, kinematical"
+        assert kinematical.data.shape == (2, 201, 201)
+        assert 0.5 < correlation(kinematical.data[0], emsoft) < correlation(nickel.data[0], emsoft)
 
-    def test_unknown(self):
-        with pytest.raises(KeyError, match="No master pattern of 'Unobtainium'"):
-            load_library()["Unobtainium"]
+    def test_kinematical_needs_no_ebsdsim(self, phases, monkeypatch):
+        import sys
 
-    def test_build_resumes(self, tmp_path, phases):
-        cache = tmp_path / "cache"
-        arguments = {"half_width": 12, "cache": cache, "workers": 1, "show_progressbar": False}
-        built = build_library(tmp_path / "a.npz", ["Ni", "Si"], **arguments)
-        # A phase that was finished before is not computed again.
-        np.save(cache / "Si.npy", np.load(cache / "Ni.npy"))
-        build_library(tmp_path / "b.npz", ["Ni", "Si"], **arguments)
-        loaded = load_library(tmp_path / "b.npz")
-        np.testing.assert_array_equal(loaded["Si"], loaded["Ni"])
-        np.testing.assert_array_equal(loaded["Ni"], built["Ni"])
-        assert not np.array_equal(built["Si"], built["Ni"])
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "b.npz", "cache"]
+        monkeypatch.setitem(sys.modules, "ebsdsim.physics", None)
+        simulate_master_pattern(phases["Mg"], method="kinematical", **QUICK)
+        with pytest.raises(ImportError, match="method='kinematical'"):
+            simulate_master_pattern(phases["Mg"], **QUICK)
+
+    @pytest.mark.parametrize(
+        "phase, arguments, match",
+        [
+            (Phase("x"), {}, "x: a space group is needed"),
+            (Phase("x", space_group=225), {}, "x: there are no atoms"),
+            (None, {"method": "magical"}, "method='magical' must be one of"),
+            (None, {"energy": 100}, "energy=100 keV is not supported"),
+            (None, {"half_width": 0}, "half_width=0 must be"),
+            (None, {"workers": 0}, "workers=0 must be"),
+        ],
+    )
+    def test_invalid(self, phases, phase, arguments, match):
+        with pytest.raises(ValueError, match=match):
+            simulate_master_pattern(phase or phases["Ni"], **(QUICK | arguments))
+
+
+@pytest.fixture(scope="module")
+def smooth(phases):
+    """A master pattern without any symmetry, and the function that it is of."""
+
+    def intensity(directions):
+        first, second = np.array([0.3, 0.5, -0.6]), np.array([-0.7, 0.2, 0.4])
+        return np.exp(3 * directions @ first) + np.exp(4 * directions @ second)
+
+    axis = np.arange(-80, 81) / 80
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    upper = lambert_to_direction(x, y)
+    data = np.stack([intensity(upper), intensity(upper * [1, 1, -1])]).astype(np.float32)
+    return as_signal(data, phases["Si"], "smooth"), intensity
+
+
+class TestConventions:
+    def test_kikuchipy_projects_it_rightly(self, smooth):
+        """Both hemispheres, rows and columns are where kikuchipy looks for them."""
+        from kikuchipy.signals.util._master_pattern import _get_direction_cosines_from_detector
+        from orix.vector import Vector3d
+
+        signal, intensity = smooth
+        detector = kp.detectors.EBSDDetector((30, 40), pc=(0.45, 0.6, 0.5), tilt=5)
+        rotations = Rotation.from_euler([[0.3, 0.8, 1.2], [2, 0.4, 3], [1, 2.5, 0.3]])
+        patterns = signal.get_patterns(rotations, detector, compute=True, show_progressbar=False)
+        rays = Vector3d(_get_direction_cosines_from_detector(detector))
+        for rotation, pattern in zip(rotations, patterns.data, strict=True):
+            assert correlation(intensity((rotation * rays).data), pattern) > 0.9999
+
+
+class TestSave:
+    def test_emsoft_layout(self, smooth, tmp_path):
+        signal, intensity = smooth
+        save_master_pattern(tmp_path / "si.h5", signal, 15)
+        lambert = kp.load(tmp_path / "si.h5", projection="lambert", hemisphere="both")
+        np.testing.assert_array_equal(lambert.data, signal.data)
+        assert lambert.phase.space_group.number == 227
+        assert lambert.phase.structure.lattice.a == pytest.approx(0.5431, abs=1e-3)  # nm
+        assert len(lambert.phase.structure) == 1
+
+        stereographic = kp.load(tmp_path / "si.h5", hemisphere="both")
+        y, x = np.mgrid[-80:81, -80:81] / 80
+        square = x**2 + y**2
+        upper = np.stack([2 * x, 2 * y, 1 - square], axis=-1) / (1 + square)[..., None]
+        inside = square < 0.98
+        for sign, hemisphere in zip((1, -1), stereographic.data, strict=True):
+            expected = intensity(upper * [1, 1, sign])
+            assert correlation(expected[inside], hemisphere[inside]) > 0.999
+        # kikuchipy's own way from one projection to the other.
+        back = stereographic.as_lambert(show_progressbar=False)
+        assert correlation(back.data[:, 5:-5, 5:-5], signal.data[:, 5:-5, 5:-5]) > 0.998
+        assert [path.name for path in tmp_path.iterdir()] == ["si.h5"]
+
+    def test_settings(self, smooth, phases, tmp_path):
+        import h5py
+
+        signal, _ = smooth
+        for name, setting in (("Si", 2), ("Ni", 1)):
+            signal.phase = phases[name]
+            save_master_pattern(tmp_path / f"{name}.h5", signal)
+            with h5py.File(tmp_path / f"{name}.h5") as file:
+                assert file["CrystalData/SpaceGroupSetting"][()] == [setting]
+                assert file["CrystalData/Atomtypes"][()] == [{"Si": 14, "Ni": 28}[name]]
+        signal.phase = phases["Si"]
+
+    def test_existing(self, smooth, tmp_path):
+        (tmp_path / "a.h5").touch()
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            save_master_pattern(tmp_path / "a.h5", smooth[0])
+        save_master_pattern(tmp_path / "a.h5", smooth[0], overwrite=True)
+        assert kp.load(tmp_path / "a.h5").data.shape == (161, 161)
+
+    def test_wrong_kind(self, smooth, tmp_path):
+        with pytest.raises(ValueError, match=r"shape \(161, 161\) in the lambert projection"):
+            save_master_pattern(tmp_path / "a.h5", smooth[0].inav[0])
+        stereographic = kp.data.nickel_ebsd_master_pattern_small()
+        with pytest.raises(ValueError, match="in the stereographic projection"):
+            save_master_pattern(tmp_path / "a.h5", stereographic)
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,349 @@
+"""EBSD signals of simulated patterns, with the truth kept in their crystal maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dask.array as da
+import kikuchipy as kp
+import numpy as np
+from orix.crystal_map import CrystalMap, PhaseList
+from orix.quaternion import Rotation
+from tqdm import tqdm
+
+from kikuchipy_cnn.simulation.camera import Cameras
+from kikuchipy_cnn.simulation.disturbances import Disturbances
+from kikuchipy_cnn.simulation.library import load_master_pattern
+from kikuchipy_cnn.simulation.sampler import PatternSampler
+
+# Patterns simulated at once. The noise is drawn for so many, so changing it changes the noise.
+_CHUNK = 1024
+_LAZY_FROM = 256 * 2**20  # bytes
+# Fraction of the pixels that may be over- or underexposed.
+_CLIPPED = 1e-3
+_NOT_IN_DATA = -2
+
+MasterPattern = kp.signals.EBSDMasterPattern
+
+
+def simulate_map(
+    xmap: CrystalMap,
+    detector: kp.detectors.EBSDDetector,
+    master_patterns: Mapping[str, MasterPattern] | None = None,
+    *,
+    disturbances: Disturbances | None = None,
+    seed: int = 0,
+    dtype: str | np.dtype = "uint8",
+    lazy: bool | None = None,
+) -> kp.signals.EBSD:
+    """Simulate the patterns of a map of known phases and orientations.
+
+    The whole map is recorded by one camera, drawn from *disturbances*: only the noise differs from
+    pattern to pattern. All patterns share one exposure, which clips about one pixel in a thousand.
+
+    Parameters
+    ----------
+    xmap
+        Phases and orientations, of one or two dimensions. Of several rotations of a point, the
+        first is used. Points that are not indexed get patterns without diffraction, those not in
+        the data stay 0.
+    detector
+        Shape of the patterns and projection center, one for all or one for each point.
+    master_patterns
+        Master patterns in the square Lambert projection by the names of the map's phases. Those of
+        phases not given are taken from the packaged library.
+    disturbances
+        Imperfections of the camera. Ranges that concern the projection are not used. If not given,
+        there are none: see :meth:`Disturbances.none`.
+    seed
+        Seed of camera and noise.
+    dtype
+        Data type of the patterns: unsigned integers, whose range the exposure fills, or floats, in
+        units of the standard deviation of what diffraction makes.
+    lazy
+        Whether to return a lazy signal. If not given, where it would take more than 256 MB.
+
+    Returns
+    -------
+    signal
+        Patterns of the map's shape, with *xmap* and *detector*.
+
+    Raises
+    ------
+    ValueError
+        If a phase has no master pattern, the detector's projection centers do not fit the map, or
+        the data type cannot be used.
+    """
+    dtype = _checked_dtype(dtype)
+    shape = xmap.shape
+    if len(shape) > 2:
+        raise ValueError(f"The map has the shape {shape}; give one of one or two dimensions.")
+    if detector.navigation_shape not in ((1,), shape):
+        raise ValueError(
+            f"The detector has projection centers of shape {detector.navigation_shape}, the map "
+            f"has the shape {shape}. Give one projection center or one for each point."
+        )
+    points = _Points(xmap, detector, _master_patterns_of(xmap, master_patterns))
+    rng = np.random.default_rng(seed)
+    cameras = Cameras.draw(disturbances or Disturbances.none(), 1, rng)
+    lit = cameras.weights(1, detector.shape) > 0
+    noise_seed = int(rng.integers(2**63))
+
+    def record(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Patterns of consecutive rows of the map, and where there is signal in them."""
+        patterns, in_data = points.project(rows)
+        # The noise follows from the seed and the place, however the map is cut into chunks.
+        recorded = cameras.record(patterns, np.random.default_rng([noise_seed, int(rows[0])]))
+        return recorded, (lit & in_data[:, None, None])
+
+    rows_at_once = max(1, _CHUNK // int(np.prod(shape[1:])))
+    first, has_signal = record(np.arange(min(rows_at_once, shape[0])))
+    low, high = _exposure(first[has_signal], dtype)
+
+    def expose(rows: np.ndarray) -> np.ndarray:
+        recorded, has_signal = record(rows.ravel())
+        exposed = _quantise(recorded, low, high, dtype) * has_signal
+        return exposed.reshape(rows.size, *shape[1:], *detector.shape)
+
+    rows = da.arange(shape[0], chunks=rows_at_once)
+    new_axes = list(range(1, len(shape) + 2))
+    data = rows.map_blocks(
+        expose,
+        dtype=dtype,
+        new_axis=new_axes,
+        chunks=(rows.chunks[0], *((n,) for n in (*shape[1:], *detector.shape))),
+        meta=np.empty((0,) * (len(shape) + 2), dtype),
+    )
+    if lazy is None:
+        lazy = data.nbytes > _LAZY_FROM
+    if not lazy:
+        # Patterns are made by several threads already.
+        data = data.compute(scheduler="synchronous")
+    signal_class = kp.signals.LazyEBSD if lazy else kp.signals.EBSD
+    signal = signal_class(data, detector=detector.deepcopy(), xmap=xmap.deepcopy())
+    _scale_axes(signal, xmap)
+    return signal
+
+
+def simulate_patterns(
+    master_patterns: Sequence[MasterPattern],
+    n: int,
+    *,
+    shape: tuple[int, int] | None = None,
+    detector: kp.detectors.EBSDDetector | None = None,
+    disturbances: Disturbances | None = None,
+    probabilities: Sequence[float] | None = None,
+    seed: int = 0,
+    dtype: str | np.dtype = "uint8",
+    show_progressbar: bool = True,
+) -> kp.signals.EBSD:
+    """Simulate labelled patterns of random orientations, each of a camera of its own.
+
+    Parameters
+    ----------
+    master_patterns
+        Master patterns in the square Lambert projection with named phases.
+    n
+        Number of patterns.
+    shape
+        Rows and columns of the patterns. If not given, those of *detector*, or 60 x 60.
+    detector
+        Detector whose projection centers are drawn from. If not given, they are drawn from the
+        ranges of *disturbances*.
+    disturbances
+        Ranges of geometry and imperfections. If not given, the default ones.
+    probabilities
+        How often to draw each master pattern. If not given, all alike.
+    seed
+        Seed of the random numbers.
+    dtype
+        Data type: unsigned integers, whose range each pattern fills, or floats.
+    show_progressbar
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    signal
+        Patterns of shape (n, rows, columns). Phases and rotations are in ``signal.xmap``, with the
+        share of a second grain as the property "overlap", and projection centers in
+        ``signal.detector``.
+
+    Raises
+    ------
+    ValueError
+        If there is no master pattern, *n* is not positive, or the data type cannot be used.
+    """
+    dtype = _checked_dtype(dtype)
+    if n < 1:
+        raise ValueError(f"n={n} patterns; give at least 1.")
+    if len(master_patterns) == 0:
+        raise ValueError("No master pattern is given; give at least one.")
+    if shape is None:
+        shape = (60, 60) if detector is None else detector.shape
+    if probabilities is None:
+        probabilities = np.ones(len(master_patterns))
+    sampler = PatternSampler(
+        np.stack([hemispheres(m) for m in master_patterns]),
+        probabilities,
+        shape,
+        disturbances,
+        seed,
+        detector=detector,
+    )
+    data = np.empty((n, *shape), dtype)
+    parts = []
+    with tqdm(total=n, unit="pattern", disable=not show_progressbar) as progressbar:
+        for start in range(0, n, _CHUNK):
+            sample = sampler.sample(min(_CHUNK, n - start))
+            for pattern, weight, out in zip(
+                sample.patterns, sample.weights, data[start:], strict=False
+            ):
+                low, high = _exposure(pattern[weight > 0], dtype)
+                out[:] = _quantise(pattern, low, high, dtype) * (weight > 0)
+            parts.append(sample[2:])
+            progressbar.update(len(sample.patterns))
+    phases, matrices, geometry, overlaps = (np.concatenate(x) for x in zip(*parts, strict=True))
+
+    placed = kp.detectors.EBSDDetector(shape=shape) if detector is None else detector.deepcopy()
+    placed.shape = shape
+    placed.pc = geometry[:, :3].astype(float)
+    sample_from_detector = (~placed.sample_to_detector).to_matrix().squeeze()
+    known = [m.phase for m in master_patterns]
+    xmap = CrystalMap(
+        rotations=Rotation.from_matrix(matrices @ sample_from_detector.T),
+        phase_id=phases,
+        x=np.arange(n),
+        phase_list=PhaseList({i: phase.deepcopy() for i, phase in enumerate(known)}),
+        prop={"overlap": overlaps},
+    )
+    signal = kp.signals.EBSD(data, detector=placed, xmap=xmap)
+    _scale_axes(signal, xmap)
+    return signal
+
+
+def hemispheres(master_pattern: MasterPattern) -> np.ndarray:
+    """Upper and lower hemisphere of a master pattern at its highest energy.
+
+    Parameters
+    ----------
+    master_pattern
+        Master pattern in the square Lambert projection. If it has one hemisphere, the crystal is
+        taken to have an inversion centre.
+
+    Returns
+    -------
+    hemispheres
+        Array of shape (2, side, side).
+
+    Raises
+    ------
+    ValueError
+        If it is in another projection.
+    """
+    if master_pattern.projection != "lambert":
+        raise ValueError(
+            f"The master pattern of {master_pattern.phase.name} is in the "
+            f"{master_pattern.projection} projection. Give one in the square Lambert projection, "
+            'with kikuchipy.load(..., projection="lambert").'
+        )
+    data = np.asarray(master_pattern.data)
+    names = [axis.name for axis in master_pattern.axes_manager.navigation_axes][::-1]
+    if "energy" in names:
+        data = np.take(data, -1, axis=names.index("energy"))
+    if data.ndim == 2:
+        data = np.stack([data, data[::-1, ::-1]])
+    return data
+
+
+class _Points:
+    """Points of a map, ready to be projected."""
+
+    def __init__(
+        self,
+        xmap: CrystalMap,
+        detector: kp.detectors.EBSDDetector,
+        master_patterns: dict[int, MasterPattern],
+    ) -> None:
+        self._phase_ids, self._points = (np.full(xmap.shape, _NOT_IN_DATA) for _ in range(2))
+        place = (xmap.row, xmap.col) if len(xmap.shape) == 2 else (xmap.row + xmap.col,)
+        self._phase_ids[place] = xmap.phase_id
+        self._points[place] = np.arange(xmap.size)
+        rotations = xmap.rotations
+        self._rotations = rotations[:, 0] if rotations.ndim == 2 else rotations
+        self._detector = detector
+        self._master_patterns = master_patterns
+
+    def project(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Patterns of rows of the map, and which of their points are in the data."""
+        ids, points = self._phase_ids[rows].ravel(), self._points[rows].ravel()
+        patterns = np.zeros((len(ids), *self._detector.shape), np.float32)
+        detector = self._detector.deepcopy()
+        centers = None
+        if detector.navigation_shape != (1,):
+            centers = detector.pc[rows].reshape(-1, 3)
+        for phase_id, master_pattern in self._master_patterns.items():
+            chosen = ids == phase_id
+            if not chosen.any():
+                continue
+            if centers is not None:
+                detector.pc = centers[chosen]
+            projected = master_pattern.get_patterns(
+                self._rotations[points[chosen]],
+                detector,
+                dtype_out="float32",
+                compute=True,
+                show_progressbar=False,
+            )
+            patterns[chosen] = projected.data.reshape(-1, *detector.shape)
+        return patterns, ids != _NOT_IN_DATA
+
+
+def _master_patterns_of(
+    xmap: CrystalMap, given: Mapping[str, MasterPattern] | None
+) -> dict[int, MasterPattern]:
+    """Master patterns in both hemispheres, by the ids of a map's phases."""
+    found = {}
+    for phase_id, phase in xmap.phases_in_data:
+        if phase_id == -1:
+            continue
+        if given is not None and phase.name in given:
+            found[phase_id] = given[phase.name]
+            hemispheres(found[phase_id])
+            continue
+        try:
+            found[phase_id] = load_master_pattern(phase.name)
+        except KeyError as error:
+            raise ValueError(
+                f"There is no master pattern of the map's phase {phase.name!r}. Give "
+                f"master_patterns={{{phase.name!r}: ...}}, from simulate_master_pattern(), or name "
+                "the phase as in load_phases()."
+            ) from error
+    return found
+
+
+def _checked_dtype(dtype: str | np.dtype) -> np.dtype:
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "uf":
+        raise ValueError(f"dtype={dtype} cannot be used. Give an unsigned integer or a float type.")
+    return dtype
+
+
+def _exposure(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
+    """Intensities that become the darkest and the brightest value."""
+    if dtype.kind == "f":
+        return 0.0, 1.0
+    low, high = np.quantile(values, (_CLIPPED / 2, 1 - _CLIPPED / 2))
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _quantise(values: np.ndarray, low: float, high: float, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    top = np.iinfo(dtype).max
+    return np.clip(np.round((values - low) * (top / (high - low))), 0, top).astype(dtype)
+
+
+def _scale_axes(signal: kp.signals.EBSD, xmap: CrystalMap) -> None:
+    steps = (xmap.dx, xmap.dy)
+    for axis, name, step in zip(signal.axes_manager.navigation_axes, "xy", steps, strict=False):
+        axis.name, axis.scale, axis.units = name, step or 1, xmap.scan_unit

@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+
+from kikuchipy_cnn.simulation import (
+    BlochParameters,
+    PhaseJitter,
+    build_library,
+    load_library,
+    load_master_pattern,
+    load_phases,
+    simulate_master_pattern,
+    vary_phase,
+)
+from kikuchipy_cnn.simulation.lambert import symmetric_grid
+
+QUICK = {"half_width": 12, "workers": 1, "show_progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def phases():
+    return load_phases()
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    return load_library()
+
+
+def correlation(a, b):
+    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
+
+
+class TestPackaged:
+    def test_every_phase(self, packaged, phases):
+        assert packaged.names == list(phases)
+        for name, phase in phases.items():
+            assert packaged.space_groups[name] == phase.space_group.number
+            assert packaged.energies[name] == 20
+
+    # One of each crystal system, some without an inversion centre.
+    @pytest.mark.parametrize("name", ["Ni", "WNi6", "SiC-3C", "Mg", "quartz", "Sn-beta", "Fe3C"])
+    def test_as_computed_now(self, packaged, phases, name):
+        """Directions of a coarse grid, which are all in the fine one, computed anew."""
+        from kikuchipy_cnn.simulation.bloch import backscattered_intensity, build_tables
+        from kikuchipy_cnn.simulation.lambert import direction_to_lambert
+
+        directions = symmetric_grid(phases[name], 10).directions[::4]
+        parameters = BlochParameters()
+        tables = build_tables(phases[name], 20, parameters)
+        expected = [backscattered_intensity(d, tables, parameters) for d in directions]
+        x, y = (np.round(150 * c).astype(int) + 150 for c in direction_to_lambert(directions))
+        found = packaged[name][(directions[:, 2] < 0).astype(int), y, x]
+        assert correlation(found, expected) > 0.999
+
+    def test_in_range(self, packaged):
+        for name in ("Ni", "quartz", "kyanite"):
+            assert packaged[name].shape == (2, 301, 301) and packaged[name].dtype == np.float32
+            assert packaged[name].min() >= 0 and packaged[name].max() <= 1
+
+    def test_as_signal(self, packaged, phases):
+        signal = load_master_pattern("Mg")
+        np.testing.assert_array_equal(signal.data, packaged["Mg"])
+        assert signal.phase.name == "Mg" and signal.phase.space_group.number == 194
+        assert len(signal.phase.structure) == len(phases["Mg"].structure)
+        assert signal.metadata.General.title == "Mg, 20 keV, dynamical"
+
+    def test_unknown(self, packaged):
+        with pytest.raises(KeyError, match="No master pattern of 'Unobtainium'. There are: Fe"):
+            packaged["Unobtainium"]
+        with pytest.raises(KeyError, match="No master pattern of 'Unobtainium'"):
+            load_master_pattern("Unobtainium")
+        with pytest.raises(KeyError, match="No master pattern of 'Unobtainium'"):
+            packaged.subset(["Ni", "Unobtainium"])
+
+    def test_subset(self, packaged):
+        some = packaged.subset(["Si", "Mg"])
+        assert some.names == ["Si", "Mg"] and list(some.space_groups.values()) == [227, 194]
+        np.testing.assert_array_equal(some["Mg"], packaged["Mg"])
+
+
+class TestBuild:
+    def test_round_trip(self, tmp_path, phases):
+        chosen = {name: phases[name] for name in ("Ni", "quartz", "Mg")}
+        built = build_library(tmp_path / "a.npz", chosen, **QUICK)
+        loaded = load_library(tmp_path / "a.npz")
+        assert loaded.names == list(chosen) and loaded.half_width == 12
+        assert repr(loaded) == "MasterPatternLibrary(3 phases, 25 x 25 pixels)"
+        for name, phase in chosen.items():
+            np.testing.assert_array_equal(loaded[name], built[name])
+            direct = simulate_master_pattern(phase, half_width=12, show_progressbar=False).data
+            assert correlation(loaded[name], direct) > 0.9999
+        # Nothing is left over.
+        assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+    def test_resumes(self, tmp_path, phases):
+        """After a broken-off run, what is done is kept and what is wrong is not taken."""
+        chosen = {name: phases[name] for name in ("Ni", "Si")}
+        bad = chosen | {"broken": phases["Ni"].deepcopy()}
+        for atom in bad["broken"].structure:
+            atom.Uisoequiv = np.nan
+        with pytest.raises(ValueError, match="The master pattern of broken failed"):
+            build_library(tmp_path / "a.npz", bad, **QUICK)
+        parts = tmp_path / "a.npz.parts"
+        kept = {path.name.split("-")[0]: path for path in parts.iterdir()}
+        assert set(kept) == {"Ni", "Si"} and not (tmp_path / "a.npz").exists()
+
+        marked = np.load(kept["Ni"])
+        np.save(kept["Ni"], marked[::-1])
+        library = build_library(tmp_path / "a.npz", chosen, **QUICK)
+        assert not parts.exists()
+        # It was not computed again: the mark is still there.
+        clean = simulate_master_pattern(chosen["Ni"], half_width=12, show_progressbar=False).data
+        assert correlation(library["Ni"], clean) < 0.9
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"energy": 15.0}, {"half_width": 13}, {"parameters": BlochParameters(dmin=0.06)}, "atoms"],
+    )
+    def test_cache_belongs_to_its_setting(self, tmp_path, phases, change):
+        cache, phase = tmp_path / "cache", phases["Ni"].deepcopy()
+        build_library(tmp_path / "a.npz", {"Ni": phase}, cache=cache, **QUICK)
+        arguments = QUICK
+        if change == "atoms":
+            phase.structure[0].Uisoequiv *= 2
+        else:
+            arguments = QUICK | change
+        build_library(tmp_path / "b.npz", {"Ni": phase}, cache=cache, **arguments)
+        assert len(list(cache.iterdir())) == 2
+
+    def test_variants(self, tmp_path, phases):
+        arguments = QUICK | {"variants": 2, "seed": 1}
+        both = {name: phases[name] for name in ("Ni", "Si")}
+        library = build_library(tmp_path / "a.npz", both, **arguments)
+        assert library.names == ["Ni", "Ni#1", "Ni#2", "Si", "Si#1", "Si#2"]
+        assert library.energies["Ni"] == 20 and library.energies["Ni#1"] != 20
+        assert library.space_groups["Ni#2"] == 225
+        assert 0.5 < correlation(library["Ni"], library["Ni#1"]) < 0.9999
+        # Those of a phase do not depend on which other phases there are.
+        alone = build_library(tmp_path / "b.npz", {"Si": phases["Si"]}, **arguments)
+        np.testing.assert_array_equal(alone["Si#2"], library["Si#2"])
+        signal = load_master_pattern("Si#2", tmp_path / "a.npz")
+        assert signal.phase.name == "Si"
+
+    def test_processes(self, tmp_path, phases):
+        chosen = {name: phases[name] for name in ("Ni", "Mg")}
+        one = build_library(tmp_path / "a.npz", chosen, **QUICK)
+        two = build_library(tmp_path / "b.npz", chosen, **(QUICK | {"workers": 2}))
+        for name in chosen:
+            np.testing.assert_array_equal(one[name], two[name])
+
+    def test_phase_of_the_user(self, tmp_path, phases):
+        mine = phases["Ni"].deepcopy()
+        mine.name = "alloy/1"
+        build_library(tmp_path / "a.npz", {"alloy/1": mine}, **QUICK)
+        signal = load_master_pattern("alloy/1", tmp_path / "a.npz")
+        assert signal.phase.name == "alloy/1" and signal.phase.space_group.number == 225
+
+    def test_no_library(self, tmp_path):
+        np.savez(tmp_path / "a.npz", names=np.array(["Ni"]))
+        with pytest.raises(ValueError, match="no library of master patterns: operations_lengths"):
+            load_library(tmp_path / "a.npz")
+        with pytest.raises(FileNotFoundError):
+            load_library(tmp_path / "b.npz")
+
+
+class TestVariants:
+    def test_change(self, phases):
+        rng = np.random.default_rng(0)
+        jitter = PhaseJitter(lattice=0.02, debye_waller=0.5)
+        variants = [vary_phase(phases["Mg"], jitter, rng) for _ in range(200)]
+        original = phases["Mg"].structure
+        scales = np.array([v.structure.lattice.a for v in variants]) / original.lattice.a
+        assert abs(scales.mean() - 1) < 0.005 and abs(scales.std() - 0.02) < 0.004
+        factors = np.log([v.structure[0].Uisoequiv / original[0].Uisoequiv for v in variants])
+        assert abs(factors.mean()) < 0.1 and abs(factors.std() - 0.5) < 0.1
+
+    def test_structure_is_kept(self, phases):
+        """The cell is scaled and not turned or sheared, and fractional coordinates stay."""
+        original = phases["Mg"]
+        variant = vary_phase(original, PhaseJitter(lattice=0.05), np.random.default_rng(2))
+        ratio = variant.structure.lattice.base / np.where(
+            original.structure.lattice.base == 0, np.nan, original.structure.lattice.base
+        )
+        np.testing.assert_allclose(ratio[~np.isnan(ratio)], ratio[0, 0])
+        np.testing.assert_allclose(variant.structure.xyz, original.structure.xyz)
+        assert variant.name == "Mg" and variant.space_group.number == 194
