@@ -4,8 +4,8 @@
 
 Nickel comes with kikuchipy; silicon and ferrite are read from --patterns, and left out where that
 folder is absent. Orientation and projection center of each real pattern are refined with
-kikuchipy. The imperfections of one camera for each material are then chosen so that histogram and power
-spectrum of all its patterns agree best.
+kikuchipy. The imperfections of one camera for each material are then chosen so that histogram and
+power spectrum of all its patterns agree best.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ CAMERA = {
     "blur": (0, 0.004, 0.008, 0.012, 0.016, 0.02),
     "noise": (0, 0.15, 0.3, 0.6, 0.9, 1.3),
     "gradient": (0, 0.15, 0.3, 0.5, 0.75, 1.0),
+    "mottle": (0, 0.15, 0.3, 0.5, 0.75, 1.0),
     "band_loss": (-0.3, 0, 0.4, 0.8, 1.1),
     "saturation": (1.5, 2.0, 3.0, 5.0),
     "gamma": (-0.25, -0.12, 0.0),
@@ -124,7 +125,7 @@ def compare(name, patterns, mask, detector, rotations, phase) -> dict:
     clean = project(phase, rotations, detector, each=True)
     real = prepare(patterns, mask)
     camera = fit_camera(real, clean, mask)
-    recorded = prepare(disturb(clean, camera, 1, static=True), mask)
+    recorded = prepare(disturb(clean, camera, 1), mask)
     fitted = ", ".join(f"{n} {getattr(camera, n)[0]:g}" for n in CAMERA)
     print(f"{name}: refined correlation {scores.mean():.2f}; camera {fitted}")
     return {"real": real, "clean": prepare(clean, mask), "simulated": recorded, "mask": mask}
@@ -135,7 +136,7 @@ def fit_camera(real: np.ndarray, clean: np.ndarray, mask: np.ndarray | None) -> 
     camera = replace(Disturbances.none(), band_width=(0.03, 0.03))
 
     def badness(trial: Disturbances) -> float:
-        return mismatch(real, prepare(disturb(clean, trial, 0, static=True), mask), mask)
+        return mismatch(real, prepare(disturb(clean, trial, 0), mask), mask)
 
     for _ in range(2):
         for name, values in CAMERA.items():

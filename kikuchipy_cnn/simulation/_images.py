@@ -296,12 +296,13 @@ def _tap_scales(taps, n, norm):
 
 @compiled
 def slow_field(coarse, rows, cols):
-    """Field of mean 0 and standard deviation 1 that varies over a third of an image or more.
+    """Field of mean 0 and standard deviation 1 that varies slowly.
 
     Parameters
     ----------
     coarse
-        Amplitudes of bumps on a grid over the image, of shape (4, 4).
+        Amplitudes of bumps on a grid over the image, of shape (knots, knots). With four knots, the
+        field varies over a third of the image or more.
     rows, cols
         Shape of the image.
 
@@ -310,28 +311,28 @@ def slow_field(coarse, rows, cols):
     field
         Image of shape (rows, cols).
     """
-    bumps_y, bumps_x = _bumps(rows), _bumps(cols)
-    field = np.empty((rows, cols), np.float32)
+    knots = coarse.shape[0]
+    bumps_y, bumps_x = _bumps(knots, rows), _bumps(knots, cols)
+    field = np.zeros((rows, cols), np.float32)
     for i in range(rows):
-        a, b, c, d = _ZERO, _ZERO, _ZERO, _ZERO
-        for k in range(4):
-            a += bumps_y[k, i] * coarse[k, 0]
-            b += bumps_y[k, i] * coarse[k, 1]
-            c += bumps_y[k, i] * coarse[k, 2]
-            d += bumps_y[k, i] * coarse[k, 3]
         to = field[i]
-        for j in range(cols):
-            to[j] = a * bumps_x[0, j] + b * bumps_x[1, j] + c * bumps_x[2, j] + d * bumps_x[3, j]
+        for m in range(knots):
+            height = _ZERO
+            for k in range(knots):
+                height += bumps_y[k, i] * coarse[k, m]
+            across = bumps_x[m]
+            for j in range(cols):
+                to[j] += height * across[j]
     return standardised(field)
 
 
 @compiled
-def _bumps(n):
-    """Four overlapping Gaussians, the outer ones beyond the ends, of shape (4, n)."""
-    bumps = np.empty((4, n), np.float32)
+def _bumps(knots, n):
+    """Overlapping Gaussians, the outer ones beyond the ends, of shape (knots, n)."""
+    bumps = np.empty((knots, n), np.float32)
     for j in range(n):
-        x = _F(4) * _F(j) / _F(max(n - 1, 1)) - _HALF
-        for k in range(4):
+        x = _F(knots) * _F(j) / _F(max(n - 1, 1)) - _HALF
+        for k in range(knots):
             bumps[k, j] = exp(-_HALF * ((x - _F(k)) / _F(0.8)) ** 2)
     return bumps
 

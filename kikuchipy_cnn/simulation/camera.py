@@ -22,6 +22,8 @@ from kikuchipy_cnn.simulation._threads import compiled, in_slices
 from kikuchipy_cnn.simulation.disturbances import Disturbances
 
 _MOST_GRAINS_OF_DUST = 5
+# Spots of a twelfth of the pattern and more.
+_MOTTLE_KNOTS = 14
 # Spread in radians of the direction of excess and deficiency around downwards.
 _ASYMMETRY_SPREAD = 0.4
 _ASYMMETRY_STEP = np.float32(1 / 70)
@@ -51,6 +53,7 @@ _CAMERA = np.dtype(
         ("stuck", np.float32),
         ("contrast", np.float32),
         ("gradient", np.float32),
+        ("mottle", np.float32),
         # Others.
         ("asymmetry", np.float32, 2),  # along rows and along columns
         ("background_top", np.float32, 2),  # x and y from the middle
@@ -60,6 +63,7 @@ _CAMERA = np.dtype(
         ("stuck_key", np.uint32, 2),
         ("contrast_field", np.float32, (4, 4)),
         ("gradient_field", np.float32, (4, 4)),
+        ("mottle_field", np.float32, (_MOTTLE_KNOTS, _MOTTLE_KNOTS)),
         ("quality", np.float32),  # 0 if not compressed
         ("circle", np.float32),  # radius in shorter sides, 0 if not circular
         ("height", np.float32),  # fraction of the rows that carry signal
@@ -123,8 +127,8 @@ class Cameras:
         cameras["binned_width"] = np.where(rng.random(n) < d.binned, width, 0)
         cameras["noise"] = rng.uniform(*np.sqrt(d.noise), n) ** 2
         cameras["stuck_key"] = _draw_keys(n, rng)
-        for name in ("contrast_field", "gradient_field"):
-            cameras[name] = rng.standard_normal((n, 4, 4))
+        for name in ("contrast_field", "gradient_field", "mottle_field"):
+            cameras[name] = rng.standard_normal((n, *_CAMERA[name].shape))
         quality = rng.uniform(*d.quality, n)
         cameras["quality"] = np.where(rng.random(n) < d.compressed, quality, 0)
         radius = rng.uniform(*_CIRCLE_RADII, n)
@@ -408,6 +412,7 @@ def _with_noise(image, camera, key):
     """Image with noise and with what additive background is left."""
     rows, cols = image.shape
     field = slow_field(camera.gradient_field, rows, cols)
+    spots = slow_field(camera.mottle_field, rows, cols)
     hump = _hump(camera, rows, cols)
     light = _vignetting(camera, rows, cols)
     for i in range(rows):
@@ -417,14 +422,16 @@ def _with_noise(image, camera, key):
     shot = camera.shot / moments(light)[0]
     noise = blurred(white_noise(rows, cols, key), camera.noise_blur * _F(cols), _TWO)
     level, constant, modulation = camera.noise, _ONE - camera.shot, camera.modulation
-    gradient, background = camera.gradient, camera.background
+    gradient, mottle, background = camera.gradient, camera.mottle, camera.background
     for i in range(rows):
-        row, slow, from_hump, lit, white = image[i], field[i], hump[i], light[i], noise[i]
+        row, from_hump, lit, white = image[i], hump[i], light[i], noise[i]
+        slow, spotty = field[i], spots[i]
         for j in range(cols):
             intensity = max(lit[j] + modulation * row[j], _ZERO)
             row[j] += (
                 level * np.sqrt(constant + shot * intensity) * white[j]
                 + gradient * slow[j]
+                + mottle * spotty[j]
                 + background * from_hump[j]
             )
     return image

@@ -248,6 +248,11 @@ class Disturbances:
     # Processing.
     contrast: Range = _range("Amplitude of slowly varying contrast.", *(0.0, 0.6))
     gradient: Range = _range("Amplitude of slowly varying brightness.", *(0.0, 1.0))
+    mottle: Range = _range(
+        "Amplitude of brightness that varies over a twelfth of the pattern: electrons of less energy "
+        "and from other grains, uneven screens. Real patterns have more of it than simulated ones.",
+        *(0.0, 0.9),
+    )
     compressed: float = _fraction("Fraction of patterns that were stored with JPEG.", 0.15)
     quality: Range = _range(
         "Quality of JPEG compression, from 1 to 100.", *(50, 95), none=100.0, least=1, most=100

@@ -148,6 +148,16 @@ def test_gradient(flat):
     np.testing.assert_allclose(gaussian_filter(found, (0, 2, 2)), found, atol=0.2)
 
 
+def test_mottle(flat):
+    """Spots of a twelfth of the pattern: there under a narrower filter, gone under a wider one."""
+    found = disturbed(flat, mottle=0.7)
+    np.testing.assert_allclose(found.std(axis=(1, 2)), 0.7, rtol=1e-3)
+    left = [
+        gaussian_filter(found, (0, part * SIZE, part * SIZE)).std() / 0.7 for part in (0.03, 0.2)
+    ]
+    assert left[0] > 0.8 and left[1] < 0.35
+
+
 def test_vignetting_is_radial():
     noise = np.random.default_rng(0).standard_normal((1500, 32, 32))
     contrast = disturbed(noise, vignetting=0.5).std(axis=0)
