@@ -79,6 +79,8 @@ class BlochTables:
         Of the refracted electrons, in 1/nm.
     beams
         Candidate beams in the Cartesian frame of the lattice, in 1/nm, of shape (n, 3).
+    rough
+        The beams and their squares in single precision, of shape (n, 4).
     u
         Their elastic coefficients of the potential, in 1/nm^2, of shape (n,).
     addresses
@@ -94,6 +96,7 @@ class BlochTables:
 
     wavenumber: float
     beams: np.ndarray
+    rough: np.ndarray
     u: np.ndarray
     addresses: np.ndarray
     elastic: np.ndarray
@@ -176,10 +179,12 @@ def build_tables(phase: Phase, energy: float, parameters: BlochParameters) -> Bl
     strongest = np.abs(elastic[keep]).max()
     keep &= np.abs(elastic) > parameters.min_relative_u * strongest
     origin = int(np.ravel_multi_index(centre, shape))
+    beams = hkl[keep] @ reciprocal
     return BlochTables(
         wavenumber=1 / wavelength,
-        beams=hkl[keep] @ reciprocal,
-        u=np.abs(elastic[keep]),
+        beams=beams,
+        rough=np.column_stack([beams, (beams**2).sum(axis=1)]).astype(np.float32),
+        u=np.abs(elastic[keep]).astype(np.float32),
         addresses=np.flatnonzero(keep) - origin,
         elastic=_compact(elastic),
         absorptive=_compact(absorptive),
@@ -211,10 +216,14 @@ def backscattered_intensity(
     """
     # The reciprocal wave comes from the detector.
     k = -tables.wavenumber * direction
-    excitation = -(2 * tables.beams @ k + (tables.beams**2).sum(axis=1))  # 2 K s, 1/nm^2
-    ratio = np.abs(excitation) / tables.u
+    # Most beams are far off the Bragg condition, which single precision is enough to see.
+    nearly = np.abs(tables.rough @ np.append(2 * k, 1).astype(np.float32))
+    near = np.flatnonzero(nearly < 1.05 * parameters.weak * tables.u)
+    beams, near_addresses = tables.beams[near], tables.addresses[near]
+    excitation = -(2 * beams @ k + (beams**2).sum(axis=1))  # 2 K s, 1/nm^2
+    ratio = np.abs(excitation) / tables.u[near]
     strong = ratio < parameters.strong
-    addresses = np.concatenate([[0], tables.addresses[strong]])
+    addresses = np.concatenate([[0], near_addresses[strong]])
     differences = addresses[:, None] - addresses + tables.origin  # g - h in row g, column h
     elastic, absorptive, sites = (
         t[differences] for t in (tables.elastic, tables.absorptive, tables.sites)
@@ -223,7 +232,7 @@ def backscattered_intensity(
 
     weak = (ratio >= parameters.strong) & (ratio < parameters.weak)
     if weak.any():
-        to_weak = tables.addresses[weak][:, None] - addresses + tables.origin
+        to_weak = near_addresses[weak][:, None] - addresses + tables.origin
         coupling = tables.elastic[to_weak]
         # Amplitudes of the weak beams that follow from those of the strong ones.
         amplitudes = -coupling / excitation[weak].astype(np.float32)[:, None]
