@@ -249,8 +249,9 @@ class Disturbances:
     contrast: Range = _range("Amplitude of slowly varying contrast.", *(0.0, 0.6))
     gradient: Range = _range("Amplitude of slowly varying brightness.", *(0.0, 1.0))
     mottle: Range = _range(
-        "Amplitude of brightness that varies over a twelfth of the pattern: electrons of less energy "
-        "and from other grains, uneven screens. Real patterns have more of it than simulated ones.",
+        "Amplitude of brightness that varies over a twelfth of the pattern: electrons of less "
+        "energy and from other grains, uneven screens. Most real patterns have more of it than "
+        "simulated ones.",
         *(0.0, 0.9),
     )
     compressed: float = _fraction("Fraction of patterns that were stored with JPEG.", 0.15)

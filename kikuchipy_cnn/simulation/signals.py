@@ -165,8 +165,8 @@ def simulate_patterns(
     -------
     signal
         Patterns of shape (n, rows, columns). Phases and rotations are in ``signal.xmap``, with the
-        share of a second grain as the property "overlap", and projection centers in
-        ``signal.detector``.
+        number of the space group as the property "space_group" and the share of a second grain as
+        "overlap", and projection centers in ``signal.detector``.
 
     Raises
     ------
@@ -214,7 +214,11 @@ def simulate_patterns(
         phase_id=phases,
         x=np.arange(n),
         phase_list=PhaseList({i: phase.deepcopy() for i, phase in enumerate(known)}),
-        prop={"overlap": overlaps},
+        # orix does not read the space groups of all trigonal phases back from files.
+        prop={
+            "space_group": np.array([phase.space_group.number for phase in known])[phases],
+            "overlap": overlaps,
+        },
     )
     signal = kp.signals.EBSD(data, detector=placed, xmap=xmap)
     _scale_axes(signal, xmap)

@@ -210,6 +210,7 @@ class TestPatterns:
         assert [p.name for _, p in loaded.xmap.phases] == [p.name for _, p in signal.xmap.phases]
         np.testing.assert_array_equal(loaded.xmap.phase_id, signal.xmap.phase_id)
         np.testing.assert_allclose(loaded.xmap.overlap, signal.xmap.overlap)
+        assert (loaded.xmap.space_group == 225).all()
         np.testing.assert_allclose(loaded.detector.pc, signal.detector.pc, atol=1e-6)
 
     def test_probabilities(self, master_patterns):
