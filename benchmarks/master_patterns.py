@@ -106,12 +106,12 @@ def run_convergence(options: argparse.Namespace) -> None:
     i, j = np.mgrid[40:68, 75:103]
     directions = lambert_to_direction(j / 150, i / 150).reshape(-1, 3)
     print("| phase | dmin / nm | strong | weak | ms | pixels | patterns |\n" + "|---" * 7 + "|")
-    many = BlochParameters(0.03, 200, 1000, 0.0005, 1e-4)
+    many = BlochParameters(0.02, 200, 400, 0.0005, 1e-5)
     cases = [
         many,
-        *(BlochParameters(dmin, 80, 400) for dmin in (0.07, 0.05, 0.04, 0.03)),
-        *(BlochParameters(0.03, strong, 400) for strong in (20, 40, 120)),
-        *(BlochParameters(0.03, 80, weak) for weak in (80, 200, 1000)),
+        *(BlochParameters(dmin) for dmin in (0.07, 0.05, 0.04, 0.03, 0.02)),
+        *(BlochParameters(strong=strong) for strong in (20, 80, 120)),
+        *(BlochParameters(weak=weak) for weak in (40, 80, 320)),
     ]
     for name in options.phases:
         reference = None
@@ -212,7 +212,7 @@ def refined_scores(signal: kp.signals.EBSD, pattern: np.ndarray) -> np.ndarray:
         refined = signal.refine_orientation_projection_center(
             xmap=xmap,
             detector=signal.detector,
-            master_pattern=as_signal(np.stack([pattern] * 2).astype(np.float32), phase, "Ni"),
+            master_pattern=as_signal(np.stack([pattern] * 2).astype(np.float32), phase, 20, ""),
             energy=20,
             signal_mask=~Window("circular", signal.detector.shape).astype(bool),
             rtol=1e-4,

@@ -64,7 +64,6 @@ def add_simulate_parser(commands: argparse._SubParsersAction) -> None:
         help="further master patterns of each phase with other lattice parameters, displacement "
         "factors and energies, for .npz only",
     )
-    master.add_argument("--workers", type=int, help="processes; default is one per processor")
     _add_common(master)
     master.set_defaults(run=_simulate_master_patterns)
 
@@ -96,7 +95,8 @@ def add_simulate_parser(commands: argparse._SubParsersAction) -> None:
         "--severity",
         type=float,
         default=1.0,
-        help="fraction of the full ranges of imperfections, 0 for clean patterns; default is 1",
+        help="fraction of the full ranges of imperfections; with 0 there are none, but detectors "
+        "may still be circular or wide; default is 1",
     )
     patterns.add_argument("--seed", type=int, default=0, help="default is 0")
     patterns.add_argument("--library", type=Path, help="library of master patterns (.npz)")
@@ -115,6 +115,12 @@ def _add_phases(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes for dynamical simulation; default is one per processor for a library, "
+        "else one",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
@@ -170,7 +176,7 @@ def _simulate_master_patterns(options: argparse.Namespace) -> None:
         workers=options.workers,
         show_progressbar=not options.no_progress,
     )
-    save_master_pattern(options.output, master_pattern, options.energy, overwrite=options.overwrite)
+    save_master_pattern(options.output, master_pattern, overwrite=options.overwrite)
     print(f"Master pattern: {options.output}")
 
 
@@ -181,7 +187,6 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
     from kikuchipy_cnn.simulation import (
         Disturbances,
         load_library,
-        load_master_pattern,
         simulate_master_pattern,
         simulate_patterns,
     )
@@ -189,15 +194,29 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
     if options.output.suffix.lower() != ".h5":
         raise ValueError(f"Suffix of '{options.output}' must be .h5.")
     io.check_destination(options.output, options.overwrite)
+    disturbances = Disturbances().scaled(options.severity)
+    phases = _read_phases(options)
     library = load_library(options.library)
+    energies = set(library.energies.values())
     master_patterns = []
-    for name, phase in _read_phases(options).items():
-        if name in library:
-            master_patterns.append(load_master_pattern(name, options.library))
-        else:
-            master_patterns.append(
-                simulate_master_pattern(phase, show_progressbar=not options.no_progress)
+    for name, phase in phases.items():
+        # A crystal of the user's may have the name of another one in the library.
+        if name in library and not _is_cif(name, options):
+            master_patterns.append(library.signal(name))
+            continue
+        if len(energies) > 1:
+            raise ValueError(
+                f"{name} is not in '{options.library}', whose energies differ. Add it to a library."
             )
+        master_patterns.append(
+            simulate_master_pattern(
+                phase,
+                *energies,
+                half_width=library.half_width,
+                workers=options.workers,
+                show_progressbar=not options.no_progress,
+            )
+        )
     shape, detector = tuple(options.shape), None
     if options.pc is not None:
         detector = kp.detectors.EBSDDetector(shape=shape, pc=options.pc)
@@ -206,13 +225,16 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
         options.number,
         shape=shape,
         detector=detector,
-        disturbances=Disturbances().scaled(options.severity),
+        disturbances=disturbances,
         seed=options.seed,
         show_progressbar=not options.no_progress,
     )
     temporary = options.output.with_name(f".part-{options.output.name}")
-    signal.save(temporary, overwrite=True)
-    temporary.replace(options.output)
+    try:
+        signal.save(temporary, overwrite=True)
+        temporary.replace(options.output)
+    finally:
+        temporary.unlink(missing_ok=True)
     print(f"Patterns: {options.output}")
 
 
@@ -231,14 +253,25 @@ def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
     catalogue = load_phases()
     phases = {}
     for name in options.phase:
-        if Path(name).suffix.lower() == ".cif":
+        if _has_cif_suffix(name):
             phase = phase_from_cif(name, space_group=space_group)
-            phases[phase.name] = phase
         elif name in catalogue:
-            phases[name] = catalogue[name]
+            phase = catalogue[name]
         else:
             raise ValueError(
                 f"{name!r} is neither a phase of the catalogue nor a file .cif. "
                 "'kikuchipy-cnn simulate phases' lists the catalogue."
             )
+        if phase.name in phases:
+            raise ValueError(f"Two phases are named {phase.name!r}. Rename a file.")
+        phases[phase.name] = phase
     return phases
+
+
+def _is_cif(name: str, options: argparse.Namespace) -> bool:
+    """Whether the phase of this name was read from a file."""
+    return name not in options.phase
+
+
+def _has_cif_suffix(name: str) -> bool:
+    return Path(name).suffix.lower() == ".cif"

@@ -113,7 +113,9 @@ class TestPatterns:
         monkeypatch.setattr(
             simulation,
             "simulate_master_pattern",
-            lambda phase, **arguments: full(phase, half_width=20, **arguments),
+            lambda phase, *energy, **arguments: full(
+                phase, *energy, **(arguments | {"half_width": 20})
+            ),
         )
         output = tmp_path / "patterns.h5"
         arguments = ["--number", 3, "--pc", 0.5, 0.3, 0.6, "--severity", 0, "--space-group", "find"]
@@ -121,6 +123,20 @@ class TestPatterns:
         signal = kp.load(output)
         assert signal.xmap.phases[0].space_group.number == 186
         np.testing.assert_allclose(signal.detector.pc, np.tile([0.5, 0.3, 0.6], (3, 1)), atol=1e-6)
+
+    def test_cif_with_the_name_of_another_crystal(self, tmp_path, capsys):
+        """A file Ni.cif is not the catalogue's nickel."""
+        file = tmp_path / "Ni.cif"
+        symmetry = "_symmetry_space_group_name_H-M 'P 63 m c'"
+        file.write_text(GALLIUM.format(symmetry=symmetry))
+        library, output = tmp_path / "small.npz", tmp_path / "patterns.h5"
+        quick = ["--half-width", 12, "--workers", 1]
+        assert run("master-patterns", "Ni", "--output", library, *quick) == 0
+        arguments = ["--output", output, "--number", 2, "--library", library]
+        assert run("patterns", file, *arguments) == 0
+        assert (kp.load(output).xmap.space_group == 186).all()
+        assert run("patterns", file, "Ni", *arguments, "--overwrite") == 1
+        assert "Two phases are named 'Ni'" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "arguments, match",

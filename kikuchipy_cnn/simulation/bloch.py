@@ -20,13 +20,16 @@ from orix.crystal_map import Phase
 from scipy.interpolate import CubicSpline
 from scipy.linalg import lapack
 
+from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
+
 # Fourier coefficients of the potential are in volts when the scattering factors are in angstrom and
 # the cell volume in nm^3; multiplied with U_PER_VOLT they are in 1/nm^2.
 _VOLT_NM3 = 0.04787801
 _U_PER_VOLT = 0.664840340614319
 
 ENERGIES = (5.0, 40.0)
-_MAX_ITERATIONS = 100
+# In a few directions of the heaviest crystals iteration does not converge, however long it goes on.
+_MAX_ITERATIONS = 30
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class BlochParameters:
     strong
         Beams of a smaller ratio than this are part of the eigenvalue problem.
     weak
-        Those of a smaller ratio than this, but not strong, are treated as a perturbation.
+        Those of a smaller ratio than this, but not strong, follow the strong ones by perturbation.
     min_relative_u
         Beams with an abs(U) below this fraction of the strongest one's are left out.
     tolerance
@@ -56,10 +59,10 @@ class BlochParameters:
     """
 
     dmin: float = 0.03
-    strong: float = 80.0
-    weak: float = 400.0
+    strong: float = 40.0
+    weak: float = 160.0
     min_relative_u: float = 0.001
-    tolerance: float = 1e-3
+    tolerance: float = 2e-4
 
     def __post_init__(self) -> None:
         for name in ("dmin", "strong", "min_relative_u", "tolerance"):
@@ -153,7 +156,9 @@ def build_tables(phase: Phase, energy: float, parameters: BlochParameters) -> Bl
 
     elastic, absorptive, sites = (np.zeros(shape, complex) for _ in range(3))
     positions = np.array([atom.xyz for atom in structure])
-    species = [(_atomic_number(a.element), a.occupancy, a.Bisoequiv) for a in structure]
+    species = [
+        (ATOMIC_NUMBERS[a.element.capitalize()], a.occupancy, a.Bisoequiv) for a in structure
+    ]
     for kind in sorted(set(species)):
         z, occupancy, b_iso = kind
         at = positions[[i for i, other in enumerate(species) if other == kind]]
@@ -212,7 +217,7 @@ def backscattered_intensity(
     Returns
     -------
     intensity
-        Relative to that without diffraction.
+        Mean of the squared wave function at the atoms, 1 without diffraction and absorption.
     """
     # The reciprocal wave comes from the detector.
     k = -tables.wavenumber * direction
@@ -222,23 +227,24 @@ def backscattered_intensity(
     beams, near_addresses = tables.beams[near], tables.addresses[near]
     excitation = -(2 * beams @ k + (beams**2).sum(axis=1))  # 2 K s, 1/nm^2
     ratio = np.abs(excitation) / tables.u[near]
-    strong = ratio < parameters.strong
-    addresses = np.concatenate([[0], near_addresses[strong]])
+    strong, weak = ratio < parameters.strong, ratio >= parameters.strong
+    weak &= ratio < parameters.weak
+    addresses = np.concatenate([[0], near_addresses[strong], near_addresses[weak]])
     differences = addresses[:, None] - addresses + tables.origin  # g - h in row g, column h
-    elastic, absorptive, sites = (
-        t[differences] for t in (tables.elastic, tables.absorptive, tables.sites)
-    )
-    np.fill_diagonal(elastic, np.concatenate([[0.0], excitation[strong]]))
+    n_strong = 1 + np.count_nonzero(strong)
 
-    weak = (ratio >= parameters.strong) & (ratio < parameters.weak)
-    if weak.any():
-        to_weak = near_addresses[weak][:, None] - addresses + tables.origin
-        coupling = tables.elastic[to_weak]
-        # Amplitudes of the weak beams that follow from those of the strong ones.
-        amplitudes = -coupling / excitation[weak].astype(np.float32)[:, None]
-        elastic += coupling.conj().T @ amplitudes
-        absorptive = absorptive + _hermitian_sum(tables.absorptive[to_weak].conj().T @ amplitudes)
-        sites = sites + _hermitian_sum(tables.sites[to_weak].conj().T @ amplitudes)
+    elastic = tables.elastic[differences[:n_strong, :n_strong]]
+    np.fill_diagonal(elastic, np.concatenate([[0.0], excitation[strong]]))
+    coupling = tables.elastic[differences[n_strong:, :n_strong]]
+    # Amplitudes of all beams that follow from those of the strong ones.
+    follow = np.eye(len(addresses), n_strong, dtype=elastic.dtype)
+    follow[n_strong:] = -coupling / excitation[weak].astype(np.float32)[:, None]
+    elastic += coupling.conj().T @ follow[n_strong:]
+    # Both stay positive in this way, as losses and intensities are.
+    absorptive, sites = (
+        follow.conj().T @ (table[differences] @ follow)
+        for table in (tables.absorptive, tables.sites)
+    )
 
     solve = lapack.cheevd if np.iscomplexobj(elastic) else lapack.ssyevd
     eigenvalues, waves, info = solve(elastic, overwrite_a=True)
@@ -305,13 +311,18 @@ def _integrate_depth(
             return current
         previous = current
         directions = [*directions[-2:], (step, image, square)]
-    raise np.linalg.LinAlgError(
-        f"The depth integral has not converged to {tolerance} in {_MAX_ITERATIONS} iterations."
-    )
+    return _integrate_depth_directly(phases, absorption, sites, excitation)
 
 
-def _hermitian_sum(matrix: np.ndarray) -> np.ndarray:
-    return matrix + matrix.conj().T
+def _integrate_depth_directly(
+    phases: np.ndarray, absorption: np.ndarray, sites: np.ndarray, excitation: np.ndarray
+) -> float:
+    """The same from the eigenvalues of B, slower but whatever the absorption."""
+    values, vectors = np.linalg.eig(np.diag(1j * phases) - absorption)
+    amplitudes = np.linalg.solve(vectors, excitation)
+    overlap = vectors.conj().T @ sites @ vectors
+    depth = 1 / (1 - values.conj()[:, None] - values)
+    return float((amplitudes.conj() @ (overlap * depth) @ amplitudes).real)
 
 
 def _compact(table: np.ndarray) -> np.ndarray:
@@ -340,18 +351,12 @@ def _import_ebsdsim():
     return scattering
 
 
-def _atomic_number(element: str) -> int:
-    from ebsdsim.crystal.elements import ATOMIC_NUMBERS, clean_element_symbol
-
-    return ATOMIC_NUMBERS[clean_element_symbol(element)]
-
-
 def _inverse_escape_depth(structure, energy: float) -> float:
     """Decay rate in 1/nm of the depth distribution of electrons that leave with little loss."""
     from ebsdsim.crystal.elements import atomic_weight
     from ebsdsim.energy.surrogate import infer_direct_exp_from_cell_rebinned
 
-    numbers = np.array([_atomic_number(atom.element) for atom in structure])
+    numbers = np.array([ATOMIC_NUMBERS[atom.element.capitalize()] for atom in structure])
     occupancies = np.array([atom.occupancy for atom in structure])
     weights = np.array([atomic_weight(int(z)) for z in numbers])
     mass = (weights * occupancies).sum()

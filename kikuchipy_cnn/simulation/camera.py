@@ -373,7 +373,8 @@ def _hump(camera, rows, cols):
 
 @compiled
 def _without_broad_contrast(image, camera):
-    broad = blurred(image, camera.band_width * _F(image.shape[1]), _ONE)
+    # In small patterns, all would be broad otherwise, and a loss above 1 turn black into white.
+    broad = blurred(image, max(camera.band_width * _F(image.shape[1]), _ONE), _ONE)
     for i in range(image.shape[0]):
         row, from_row = broad[i], image[i]
         for j in range(row.size):
@@ -419,7 +420,7 @@ def _with_noise(image, camera, key):
         row, from_hump = light[i], hump[i]
         for j in range(cols):
             row[j] *= _ONE - camera.background_fall * (_ONE - from_hump[j])
-    shot = camera.shot / moments(light)[0]
+    shot = camera.shot / max(moments(light)[0], _F(1e-6))
     noise = blurred(white_noise(rows, cols, key), camera.noise_blur * _F(cols), _TWO)
     level, constant, modulation = camera.noise, _ONE - camera.shot, camera.modulation
     gradient, mottle, background = camera.gradient, camera.mottle, camera.background

@@ -18,6 +18,7 @@ def _range(
     *,
     none: float | None = 0.0,
     scales: bool = True,
+    reciprocal: bool = False,
     least: float = -math.inf,
     most: float = math.inf,
 ):
@@ -33,10 +34,13 @@ def _range(
         Value that has no effect. None if there is none.
     scales
         Whether the range shrinks with the severity: to *none*, or to its middle if that is None.
+    reciprocal
+        Whether it is the reciprocal that shrinks in proportion.
     least, most
         Limits of what is possible.
     """
-    metadata = {"meaning": meaning, "none": none, "scales": scales, "least": least, "most": most}
+    metadata = {"meaning": meaning, "none": none, "scales": scales, "reciprocal": reciprocal}
+    metadata |= {"least": least, "most": most}
     return field(default=(low, high), metadata=metadata)
 
 
@@ -109,7 +113,6 @@ class Disturbances:
     stretch: Range = _range(
         "Relative difference of the scales along rows and columns.",
         *(-0.03, 0.03),
-        scales=False,
         least=-1,
         most=1,
     )
@@ -127,7 +130,7 @@ class Disturbances:
         0.1,
     )
     overlap_weight: Range = _range(
-        "Share of the second grain in the intensity.", *(0.05, 0.4), least=0, most=1
+        "Share of the second grain in the intensity.", *(0.05, 0.4), least=0, most=0.5
     )
     overlap_other: float = _fraction(
         "Fraction of second grains whose phase is drawn anew; the others are of the first one's.",
@@ -175,6 +178,8 @@ class Disturbances:
     background_shift: Range = _range(
         "Distance of the hump's top from the pattern's middle, along rows and along columns.",
         *(-0.2, 0.2),
+        least=-1,
+        most=1,
     )
     background_fall: Range = _range(
         "Fraction by which the intensity on the screen is lower far from the hump's top. It acts "
@@ -210,11 +215,14 @@ class Disturbances:
         "Standard deviations at which bright zone axes level off; at 100 they do not.",
         *(1.5, 5.0),
         none=100.0,
-        scales=False,
+        # The effect goes with the level's reciprocal.
+        reciprocal=True,
         least=0.1,
         most=100,
     )
-    gamma: Range = _range("Curvature of a non-linear response; 0 is linear.", *(-0.25, 0.25))
+    gamma: Range = _range(
+        "Curvature of a non-linear response; 0 is linear.", *(-0.25, 0.25), least=-2, most=2
+    )
     noise: Range = _range(
         "Standard deviation of the noise; its square root is drawn evenly.", *(0.0, 1.6), least=0
     )
@@ -246,13 +254,17 @@ class Disturbances:
     )
 
     # Processing.
-    contrast: Range = _range("Amplitude of slowly varying contrast.", *(0.0, 0.6))
-    gradient: Range = _range("Amplitude of slowly varying brightness.", *(0.0, 1.0))
+    contrast: Range = _range("Amplitude of slowly varying contrast.", *(0.0, 0.6), least=0, most=3)
+    gradient: Range = _range(
+        "Amplitude of slowly varying brightness.", *(0.0, 1.0), least=0, most=10
+    )
     mottle: Range = _range(
         "Amplitude of brightness that varies over a twelfth of the pattern: electrons of less "
         "energy and from other grains, uneven screens. Most real patterns have more of it than "
         "simulated ones.",
         *(0.0, 0.9),
+        least=0,
+        most=10,
     )
     compressed: float = _fraction("Fraction of patterns that were stored with JPEG.", 0.15)
     quality: Range = _range(
@@ -305,8 +317,8 @@ class Disturbances:
                 values[entry.name] = severity * value
                 continue
             none = entry.metadata["none"]
-            rest = (1 - severity) * (sum(value) / 2 if none is None else none)
-            values[entry.name] = tuple(severity * x + rest for x in value)
+            rest = sum(value) / 2 if none is None else none
+            values[entry.name] = tuple(_between(rest, x, severity, entry) for x in value)
         return replace(self, **values)
 
     @classmethod
@@ -318,6 +330,13 @@ class Disturbances:
             shown = f"{value[0]:g} to {value[1]:g}" if _is_range(entry) else f"{value:g}"
             rows.append(f"| `{entry.name}` | {shown} | {entry.metadata['meaning']} |")
         return "\n".join(rows)
+
+
+def _between(rest: float, value: float, severity: float, entry: Field) -> float:
+    """A limit of a range, on its way from no effect to the full one."""
+    if not entry.metadata["reciprocal"]:
+        return severity * value + (1 - severity) * rest
+    return 1 / (severity / value + (1 - severity) / rest)
 
 
 def _check_range(entry: Field, value: Range) -> None:

@@ -20,7 +20,7 @@ from kikuchipy_cnn.simulation.lambert import direction_to_lambert
 def save_master_pattern(
     path: str | os.PathLike,
     master_pattern: kp.signals.EBSDMasterPattern,
-    energy: float = 20.0,
+    energy: float | None = None,
     *,
     overwrite: bool = False,
 ) -> None:
@@ -36,7 +36,7 @@ def save_master_pattern(
         Both hemispheres in the square Lambert projection at one energy, with a phase, as from
         :func:`~kikuchipy_cnn.simulation.simulate_master_pattern`.
     energy
-        Energy of the electrons in keV.
+        Energy of the electrons in keV. If not given, that in the metadata of the signal.
     overwrite
         Whether to replace an existing file.
 
@@ -45,7 +45,7 @@ def save_master_pattern(
     FileExistsError
         If the file exists and *overwrite* is False.
     ValueError
-        If the master pattern is of another kind.
+        If the master pattern is of another kind, has no space group, or no energy is known.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -56,8 +56,24 @@ def save_master_pattern(
             f"A master pattern of shape {data.shape} in the {master_pattern.projection} projection "
             "cannot be written. Give both hemispheres in the square Lambert projection."
         )
+    if master_pattern.phase.space_group is None:
+        raise ValueError("The phase of the master pattern has no space group. Give it one.")
+    if energy is None:
+        energy = master_pattern.metadata.get_item("Acquisition_instrument.SEM.beam_energy")
+    if energy is None:
+        raise ValueError("The master pattern does not say its energy. Give energy=... in keV.")
     temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w") as file:
+    try:
+        _write(temporary, data, master_pattern, energy)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(
+    path: Path, data: np.ndarray, master_pattern: kp.signals.EBSDMasterPattern, energy: float
+) -> None:
+    with h5py.File(path, "w") as file:
         _write_crystal(file.create_group("CrystalData"), master_pattern.phase)
         _write_parameters(file.create_group("NMLparameters"), data.shape[-1] // 2, energy)
         # Readers tell the kind of file by the program's name.
@@ -73,7 +89,6 @@ def save_master_pattern(
             options = {"compression": "gzip", "compression_opts": 4}
             group.create_dataset(f"mLP{name}", data=hemisphere[None, None], **options)
             group.create_dataset(f"masterSP{name}", data=_to_stereographic(hemisphere), **options)
-    temporary.replace(path)
 
 
 def _write_crystal(group: h5py.Group, phase: Phase) -> None:

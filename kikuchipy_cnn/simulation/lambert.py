@@ -81,6 +81,8 @@ class SymmetricGrid:
     """
 
     def __init__(self, operations: np.ndarray, half_width: int) -> None:
+        if half_width < 1:
+            raise ValueError(f"half_width={half_width} must be at least 1 pixel.")
         self.half_width = int(half_width)
         self._centrosymmetric = any(np.allclose(op, -np.eye(3), atol=1e-6) for op in operations)
         axis = np.arange(-self.half_width, self.half_width + 1)
@@ -247,6 +249,6 @@ def grid_of_operations(operations: np.ndarray, half_width: int) -> SymmetricGrid
     return _cached_grid(np.ascontiguousarray(operations, float).tobytes(), int(half_width))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _cached_grid(operations: bytes, half_width: int) -> SymmetricGrid:
     return SymmetricGrid(np.frombuffer(operations).reshape(-1, 3, 3), half_width)

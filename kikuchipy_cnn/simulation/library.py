@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import multiprocessing
 import os
-import shutil
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -17,14 +19,26 @@ from diffpy.structure import Lattice
 from orix.crystal_map import Phase
 from tqdm import tqdm
 
-from kikuchipy_cnn.simulation.bloch import BlochParameters
-from kikuchipy_cnn.simulation.lambert import grid_of_operations, operations_of_phase
-from kikuchipy_cnn.simulation.master_pattern import as_signal, check_phase, simulate_independent
-from kikuchipy_cnn.simulation.phases import load_phases
+from kikuchipy_cnn.simulation.bloch import ENERGIES, BlochParameters
+from kikuchipy_cnn.simulation.lambert import (
+    grid_of_operations,
+    operations_of_phase,
+    symmetric_grid,
+)
+from kikuchipy_cnn.simulation.master_pattern import (
+    as_signal,
+    check_phase,
+    map_in_processes,
+    simulate_independent,
+)
+from kikuchipy_cnn.simulation.phases import load_phase_table, load_phases, phase_from_record
 
 _PACKAGED = files("kikuchipy_cnn.simulation") / "data" / "master_patterns_20kV.npz"
+_KEYS = {"names", "space_groups", "energies", "half_width"} | {
+    key + suffix for key in ("values", "operations") for suffix in ("", "_lengths")
+}
 # Raise it when the same input gives other intensities, so that kept results are not mixed.
-_SOLVER_VERSION = 2
+_SOLVER_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,21 @@ class PhaseJitter:
         Relative change of all displacement factors together.
     energy
         Change of the energy of the electrons, in keV.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, or above 0.1 (lattice), 1 (debye_waller) or 5 (energy).
     """
 
     lattice: float = 0.01
     debye_waller: float = 0.3
     energy: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, most in (("lattice", 0.1), ("debye_waller", 1.0), ("energy", 5.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name}={getattr(self, name)} must be from 0 to {most:g}.")
 
 
 class MasterPatternLibrary:
@@ -78,6 +102,7 @@ class MasterPatternLibrary:
 
     def __init__(self, names, space_groups, energies, values, operations, half_width: int) -> None:
         self.names = [str(name) for name in names]
+        _check_names(self.names)
         self.space_groups = dict(zip(self.names, (int(n) for n in space_groups), strict=True))
         self.energies = dict(zip(self.names, (float(e) for e in energies), strict=True))
         self.half_width = int(half_width)
@@ -103,6 +128,36 @@ class MasterPatternLibrary:
     def __repr__(self) -> str:
         side = 2 * self.half_width + 1
         return f"{type(self).__name__}({len(self)} phases, {side} x {side} pixels)"
+
+    def signal(self, name: str) -> kp.signals.EBSDMasterPattern:
+        """Return the master pattern of one phase as a signal.
+
+        Parameters
+        ----------
+        name
+            Name of the phase.
+
+        Returns
+        -------
+        master_pattern
+            Both hemispheres in the square Lambert projection, of shape (2, side, side) and data
+            type float32 in [0, 1]. Its phase is that of the catalogue where name and space group
+            agree, otherwise one without atoms.
+
+        Raises
+        ------
+        KeyError
+            If there is no such phase.
+        """
+        self._check(name)
+        number = self.space_groups[name]
+        base = re.sub(r"#\d+$", "", name)
+        record = load_phase_table().get(base)
+        if record is not None and record.space_group == number:
+            phase = phase_from_record(record)
+        else:
+            phase = Phase(name=base, space_group=number)
+        return as_signal(self[name], phase, self.energies[name], "dynamical")
 
     def subset(self, names: Sequence[str]) -> MasterPatternLibrary:
         """Return a library of some of the phases.
@@ -150,7 +205,7 @@ class MasterPatternLibrary:
         for key, parts in (("values", self._values), ("operations", self._operations)):
             content[key] = np.concatenate(list(parts.values()))
             content[f"{key}_lengths"] = np.array([len(part) for part in parts.values()])
-        temporary = path.with_name(path.name + ".part")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         with open(temporary, "wb") as file:
             np.savez_compressed(file, **content)
         temporary.replace(path)
@@ -178,7 +233,7 @@ def load_library(path: str | os.PathLike | None = None) -> MasterPatternLibrary:
         If the file is no library.
     """
     with as_file(_PACKAGED if path is None else Path(path)) as file, np.load(file) as data:
-        missing = {"names", "values_lengths", "operations_lengths"} - set(data.files)
+        missing = _KEYS - set(data.files)
         if missing:
             raise ValueError(
                 f"'{file}' is no library of master patterns: {', '.join(sorted(missing))} missing. "
@@ -217,12 +272,7 @@ def load_master_pattern(
     KeyError
         If the library has no such phase.
     """
-    library = load_library(path)
-    data = library[name]
-    known = load_phases()
-    base = name.split("#")[0]
-    phase = known.get(base, Phase(name=base, space_group=library.space_groups[name]))
-    return as_signal(data, phase, f"{name}, {library.energies[name]:g} keV, dynamical")
+    return load_library(path).signal(name)
 
 
 def vary_phase(phase: Phase, jitter: PhaseJitter, rng: np.random.Generator) -> Phase:
@@ -244,7 +294,7 @@ def vary_phase(phase: Phase, jitter: PhaseJitter, rng: np.random.Generator) -> P
     """
     variant = phase.deepcopy()
     structure = variant.structure
-    scale = 1 + jitter.lattice * rng.standard_normal()
+    scale = np.exp(jitter.lattice * rng.standard_normal())
     a, b, c, *angles = structure.lattice.abcABG()
     structure.lattice = Lattice(
         scale * a, scale * b, scale * c, *angles, baserot=structure.lattice.baserot
@@ -314,19 +364,27 @@ def build_library(
         If ebsdsim is not installed.
     """
     path = Path(path)
+    parameters, jitter = parameters or BlochParameters(), jitter or PhaseJitter()
+    phases = load_phases() if phases is None else phases
+    if len(phases) == 0:
+        raise ValueError("No phase is given; give at least one.")
     folder = path.with_name(path.name + ".parts") if cache is None else Path(cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = parameters or BlochParameters()
     tasks = []
-    for name, phase in (load_phases() if phases is None else phases).items():
-        check_phase(phase)
+    for name, phase in phases.items():
+        # All that can be wrong is found before the work begins.
+        try:
+            check_phase(phase)
+        except ValueError as error:
+            raise ValueError(f"The phase named {name!r} cannot be simulated. {error}") from error
         tasks.append((name, phase, energy, half_width, parameters, folder))
         # Each phase's variants are the same whatever the other phases are.
-        rng = np.random.default_rng([seed, *name.encode()])
+        rng = np.random.default_rng([seed, *str(name).encode()])
         for i in range(1, variants + 1):
-            variant = vary_phase(phase, jitter or PhaseJitter(), rng)
-            changed = energy + (jitter or PhaseJitter()).energy * rng.standard_normal()
+            variant = vary_phase(phase, jitter, rng)
+            changed = np.clip(energy + jitter.energy * rng.standard_normal(), *ENERGIES)
             tasks.append((f"{name}#{i}", variant, changed, half_width, parameters, folder))
+    _check_names([task[0] for task in tasks])
+    folder.mkdir(parents=True, exist_ok=True)
     progress = tqdm(
         _simulate_all(tasks, workers), total=len(tasks), unit="phase", disable=not show_progressbar
     )
@@ -342,17 +400,25 @@ def build_library(
     )
     library.save(path)
     if cache is None:
-        shutil.rmtree(folder)
+        for task in tasks:
+            _kept_file(*task).unlink(missing_ok=True)
+        # Another run may still need its own files there.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     return library
+
+
+def _check_names(names: list[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)}: named twice. Give each phase a name of its own.")
 
 
 def _simulate_all(tasks: list[tuple], workers: int | None) -> Iterator[np.ndarray]:
     if workers == 1:
         yield from map(_simulate, tasks)
         return
-    # Fresh processes: forked ones hang where TensorFlow runs already.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_simulate, tasks)
+    yield from map_in_processes(_simulate, tasks, workers)
 
 
 def _scale(values: np.ndarray) -> np.ndarray:
@@ -362,20 +428,45 @@ def _scale(values: np.ndarray) -> np.ndarray:
 
 def _simulate(task: tuple[str, Phase, float, int, BlochParameters, Path]) -> np.ndarray:
     name, phase, energy, half_width, parameters, folder = task
-    digest = _digest(phase, energy, half_width, parameters)
-    kept = folder / f"{name.replace('/', '_')}-{digest}.npy"
-    if kept.exists():
-        return np.load(kept)
+    kept = _kept_file(*task)
+    values = _read_kept(kept, len(symmetric_grid(phase, half_width)))
+    if values is not None:
+        return values
     try:
         values = simulate_independent(phase, energy, half_width, parameters)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise ValueError(f"The master pattern of {name} failed: {error}") from error
-    # Two runs may share the folder: each has a temporary file of its own.
+    # Two runs may share the folder: each has a temporary file of its own, and the other may have
+    # removed the folder.
+    folder.mkdir(parents=True, exist_ok=True)
     temporary = kept.with_name(f"{kept.name}.{os.getpid()}.part")
     with open(temporary, "wb") as file:
         np.save(file, values)
     temporary.replace(kept)
     return values
+
+
+def _kept_file(
+    name: str,
+    phase: Phase,
+    energy: float,
+    half_width: int,
+    parameters: BlochParameters,
+    folder: Path,
+) -> Path:
+    """File of a finished phase, which another structure or setting does not have."""
+    digest = _digest(phase, energy, half_width, parameters)
+    # Not all characters may stand in the name of a file.
+    return folder / f"{re.sub(r'[^A-Za-z0-9.+#-]', '_', name)[:60]}-{digest}.npy"
+
+
+def _read_kept(file: Path, n: int) -> np.ndarray | None:
+    """Intensities of an earlier run, or None if there are none that can be used."""
+    try:
+        values = np.load(file)
+    except (OSError, ValueError, EOFError):
+        return None
+    return values if values.shape == (n,) and np.isfinite(values).all() else None
 
 
 def _digest(phase: Phase, energy: float, half_width: int, parameters: BlochParameters) -> str:
@@ -390,5 +481,7 @@ def _digest(phase: Phase, energy: float, half_width: int, parameters: BlochParam
         int(half_width),
         sorted(asdict(parameters).items()),
         _SOLVER_VERSION,
+        # Scattering factors and escape depths are its.
+        version("ebsdsim"),
     )
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
 
 import kikuchipy as kp
 import numpy as np
@@ -12,15 +14,22 @@ from orix.crystal_map import Phase
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from kikuchipy_cnn.simulation._threads import available_processors
 from kikuchipy_cnn.simulation.bloch import (
     BlochParameters,
     BlochTables,
     backscattered_intensity,
     build_tables,
 )
-from kikuchipy_cnn.simulation.lambert import symmetric_grid
+from kikuchipy_cnn.simulation.lambert import operations_of_phase, symmetric_grid
+from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
 
 METHODS = ("dynamical", "kinematical")
+# Farthest, in angstrom, that an operation of the space group may bring an atom from another.
+_SYMMETRY_TOLERANCE = 0.05
+# No lattice in angstrom has a shorter translation, but nearly all in nanometre do.
+_SHORTEST_AXIS = 1.5
+_Task, _Result = TypeVar("_Task"), TypeVar("_Result")
 # Directions solved between two moves of the progress bar.
 _CHUNK = 256
 _KINEMATICAL_DMIN = 0.7  # angstrom
@@ -71,14 +80,13 @@ def simulate_master_pattern(
     ------
     ValueError
         If the phase has no space group or no atoms, its lattice has not the symmetry of its space
-        group, the energy is out of range, or the method is unknown.
+        group, its atoms are not those of a full unit cell in angstrom, the energy is out of range,
+        or the method is unknown.
     ImportError
         If ebsdsim, from which a dynamical simulation takes scattering factors, is not installed.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} must be one of {METHODS}.")
-    if half_width < 1:
-        raise ValueError(f"half_width={half_width} must be at least 1 pixel.")
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} must be at least 1 process.")
     check_phase(phase)
@@ -89,7 +97,7 @@ def simulate_master_pattern(
             phase, energy, half_width, parameters, workers, show_progressbar
         )
         data = symmetric_grid(phase, half_width).unfold(values)
-    return as_signal(data, phase, f"{phase.name}, {energy:g} keV, {method}")
+    return as_signal(data, phase, energy, method)
 
 
 def simulate_independent(
@@ -114,33 +122,80 @@ def simulate_independent(
         of shape (n,) and data type float32.
     """
     parameters = parameters or BlochParameters()
+    tables = build_tables(phase, energy, parameters)
     directions = symmetric_grid(phase, half_width).directions
     chunks = [directions[i : i + _CHUNK] for i in range(0, len(directions), _CHUNK)]
     values: list[np.ndarray] = []
     with tqdm(
         total=len(directions), desc=phase.name, unit="direction", disable=not show_progressbar
     ) as progressbar:
-        for part in _solve_all(chunks, phase, energy, parameters, workers):
+        for part in _solve_all(chunks, tables, parameters, workers):
             values.append(part)
             progressbar.update(len(part))
     return np.concatenate(values)
 
 
 def check_phase(phase: Phase) -> None:
-    """Raise a ValueError if a phase lacks what a simulation needs.
+    """Raise an error if a phase is not what a simulation needs.
 
     Parameters
     ----------
     phase
         Phase to check.
+
+    Raises
+    ------
+    ValueError
+        If there is no space group, or there are no atoms, or lattice and atoms have not its
+        symmetry, as where only the asymmetric unit is given, or an element is unknown.
     """
     if phase.space_group is None:
         raise ValueError(f"{phase.name}: a space group is needed. Give Phase(space_group=...).")
-    if len(phase.structure) == 0:
+    structure = phase.structure
+    if len(structure) == 0:
         raise ValueError(f"{phase.name}: there are no atoms in the unit cell. Give a structure.")
+    shortest = min(structure.lattice.abcABG()[:3])
+    if shortest < _SHORTEST_AXIS:
+        raise ValueError(
+            f"{phase.name}: a lattice parameter of {shortest:g} is too short for angstrom. Give "
+            "lengths in angstrom."
+        )
+    for atom in structure:
+        if str(atom.element).capitalize() not in ATOMIC_NUMBERS:
+            raise ValueError(f"{phase.name}: {atom.element!r} is no element. Give its symbol.")
+        if not 0 < atom.occupancy <= 1 or not atom.Bisoequiv > 0:
+            raise ValueError(
+                f"{phase.name}: {atom.element} has occupancy {atom.occupancy:g} and B_iso "
+                f"{atom.Bisoequiv:g} square angstrom. Give an occupancy in (0, 1] and a Uisoequiv "
+                "above 0."
+            )
+    operations_of_phase(phase)
+    _check_atoms(phase)
 
 
-def as_signal(data: np.ndarray, phase: Phase, title: str) -> kp.signals.EBSDMasterPattern:
+def _check_atoms(phase: Phase) -> None:
+    """Every operation has to bring every atom onto one of its kind."""
+    structure = phase.structure
+    positions, base = structure.xyz, structure.lattice.base
+    kinds = np.array([hash((str(a.element), round(a.occupancy, 3))) for a in structure])
+    for operation in phase.space_group.symop_list:
+        moved = positions @ operation.R.T + operation.t
+        difference = moved[:, None] - positions
+        distance = np.linalg.norm((difference - difference.round()) @ base, axis=-1)
+        distance[kinds[:, None] != kinds] = np.inf
+        alone = distance.min(axis=1) > _SYMMETRY_TOLERANCE
+        if alone.any():
+            atom = structure[int(alone.argmax())]
+            raise ValueError(
+                f"{phase.name}: {atom.element} at {atom.xyz.round(3)} has no counterpart that "
+                f"space group {phase.space_group.number} asks for. All atoms of the unit cell are "
+                "needed, in the group's setting: make the phase with phase_from_structure()."
+            )
+
+
+def as_signal(
+    data: np.ndarray, phase: Phase, energy: float, method: str
+) -> kp.signals.EBSDMasterPattern:
     """Wrap a master pattern for kikuchipy.
 
     Parameters
@@ -149,8 +204,10 @@ def as_signal(data: np.ndarray, phase: Phase, title: str) -> kp.signals.EBSDMast
         Both hemispheres in the square Lambert projection, of shape (2, side, side).
     phase
         Its phase.
-    title
-        Title of the signal.
+    energy
+        Energy of the electrons in keV.
+    method
+        How it was made, for the title.
 
     Returns
     -------
@@ -168,26 +225,57 @@ def as_signal(data: np.ndarray, phase: Phase, title: str) -> kp.signals.EBSDMast
         projection="lambert",
         hemisphere="both",
         phase=phase.deepcopy(),
-        metadata={"General": {"title": title}},
+        metadata={
+            "General": {"title": f"{phase.name}, {energy:g} keV, {method}"},
+            "Acquisition_instrument": {"SEM": {"beam_energy": float(energy)}},
+        },
     )
+
+
+def map_in_processes(
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
+    workers: int | None,
+    initializer: Callable | None = None,
+    arguments: tuple = (),
+) -> Iterator[_Result]:
+    """Apply a function to tasks in fresh processes and yield the results in order.
+
+    Parameters
+    ----------
+    function, tasks
+        What to do, both to be sent to the processes.
+    workers
+        Number of processes. If not given, one for each processor that may be used.
+    initializer, arguments
+        Called once in each process.
+
+    Yields
+    ------
+    result
+        Of each task.
+    """
+    # Forked processes hang where TensorFlow runs already.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers or available_processors(), context, initializer, arguments
+    ) as pool:
+        try:
+            yield from pool.map(function, tasks)
+        finally:
+            # After an error nothing that waits is begun.
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _solve_all(
     chunks: list[np.ndarray],
-    phase: Phase,
-    energy: float,
+    tables: BlochTables,
     parameters: BlochParameters,
     workers: int | None,
 ) -> Iterator[np.ndarray]:
     if workers is None or workers == 1:
-        tables = build_tables(phase, energy, parameters)
-        yield from (_solve(chunk, tables, parameters) for chunk in chunks)
-        return
-    # Fresh processes: forked ones hang where TensorFlow runs already.
-    with multiprocessing.get_context("spawn").Pool(
-        workers, _set_up_worker, (phase, energy, parameters)
-    ) as pool:
-        yield from pool.imap(_solve_in_worker, chunks)
+        return (_solve(chunk, tables, parameters) for chunk in chunks)
+    return map_in_processes(_solve_in_worker, chunks, workers, _set_up_worker, (tables, parameters))
 
 
 def _solve(chunk: np.ndarray, tables: BlochTables, parameters: BlochParameters) -> np.ndarray:
@@ -198,9 +286,9 @@ def _solve(chunk: np.ndarray, tables: BlochTables, parameters: BlochParameters) 
         )
 
 
-def _set_up_worker(phase: Phase, energy: float, parameters: BlochParameters) -> None:
+def _set_up_worker(tables: BlochTables, parameters: BlochParameters) -> None:
     global _of_worker
-    _of_worker = build_tables(phase, energy, parameters), parameters
+    _of_worker = tables, parameters
 
 
 def _solve_in_worker(chunk: np.ndarray) -> np.ndarray:

@@ -169,7 +169,8 @@ def project(
     Raises
     ------
     ValueError
-        If shapes do not fit together or there is no master pattern of an index.
+        If shapes do not fit together, there is no master pattern of an index, or the geometry is
+        impossible.
     """
     master_patterns = as_master_patterns(master_patterns)
     phases = np.ascontiguousarray(phases, dtype=np.int64)
@@ -186,6 +187,11 @@ def project(
             f"Phases from {phases.min()} to {phases.max()} given, but there are "
             f"{len(master_patterns)} master patterns."
         )
+    # What is not finite would be looked up anywhere in memory.
+    if not (np.isfinite(matrices).all() and np.isfinite(geometry).all()):
+        raise ValueError("Matrices or geometry are not finite. Give finite numbers.")
+    if n and geometry[:, 2].min() <= 0:
+        raise ValueError(f"PCz={geometry[:, 2].min():g}; the detector needs a distance above 0.")
     patterns = np.empty((n, *shape), np.float32)
 
     def project_slice(part: slice) -> None:
@@ -230,7 +236,8 @@ def _project(master_patterns, phases, matrices, geometry, out):
                 start[j] = np.int32(side * side if both and c < 0 else 0)
             row = out[p, i]
             for j in range(cols):
-                k, l = min(np.int32(at_y[j]), last), min(np.int32(at_x[j]), last)
+                k = max(min(np.int32(at_y[j]), last), np.int32(0))
+                l = max(min(np.int32(at_x[j]), last), np.int32(0))
                 fy, fx = at_y[j] - _F(k), at_x[j] - _F(l)
                 # Unsigned, since a signed index might count from the end.
                 first = np.uint32(start[j] + k * np.int32(side) + l)

@@ -202,6 +202,8 @@ class _Placed:
         x, y, z = (chosen + spread[:, None] * rng.standard_normal((n, 3))).T
         (rows, cols), (to_rows, to_cols) = self._detector_shape, self._shape
         height, width = self._scale * to_rows, self._scale * to_cols
+        # However wide the spread, no detector is in the sample or behind it.
+        z = np.maximum(z, 0.1 * chosen[:, 2])
         return np.stack(
             [0.5 + (x - 0.5) * cols / width, 0.5 + (y - 0.5) * rows / height, z * rows / height],
             axis=1,
@@ -227,7 +229,10 @@ def _standardised(images: np.ndarray) -> np.ndarray:
 def _as_probabilities(probabilities: np.ndarray, n: int) -> np.ndarray:
     probabilities = np.asarray(probabilities, dtype=float)
     if probabilities.shape != (n,):
-        raise ValueError(f"{n} master patterns, but {probabilities.size} probabilities.")
+        raise ValueError(
+            f"{n} master patterns, but {probabilities.size} probabilities"
+            f"{'' if probabilities.ndim == 1 else f' of shape {probabilities.shape}'}."
+        )
     if not (np.isfinite(probabilities).all() and probabilities.min() >= 0 < probabilities.sum()):
         raise ValueError("Probabilities are finite, not negative, and one of them is not 0.")
     return probabilities / probabilities.sum()

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from kikuchipy_cnn.simulation.camera import Cameras
 from kikuchipy_cnn.simulation.disturbances import Disturbances
-from kikuchipy_cnn.simulation.library import load_master_pattern
+from kikuchipy_cnn.simulation.library import load_library
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 
-# Patterns simulated at once. The noise is drawn for so many, so changing it changes the noise.
-_CHUNK = 1024
+# Pixels simulated at once. The noise is drawn for so many, so changing it changes the noise.
+_CHUNK = 2**24
+_POINTS_FOR_EXPOSURE = 500
 _LAZY_FROM = 256 * 2**20  # bytes
 # Fraction of the pixels that may be over- or underexposed.
 _CLIPPED = 1e-3
@@ -75,10 +76,14 @@ def simulate_map(
         the data type cannot be used.
     """
     dtype = _checked_dtype(dtype)
-    shape = xmap.shape
+    # A single point has no dimension in orix.
+    shape = xmap.shape or (1,)
     if len(shape) > 2:
         raise ValueError(f"The map has the shape {shape}; give one of one or two dimensions.")
-    if detector.navigation_shape not in ((1,), shape):
+    if tuple(n for n in detector.navigation_shape if n > 1) not in (
+        (),
+        tuple(n for n in shape if n > 1),
+    ):
         raise ValueError(
             f"The detector has projection centers of shape {detector.navigation_shape}, the map "
             f"has the shape {shape}. Give one projection center or one for each point."
@@ -92,13 +97,13 @@ def simulate_map(
     def record(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Patterns of consecutive rows of the map, and where there is signal in them."""
         patterns, in_data = points.project(rows)
-        # The noise follows from the seed and the place, however the map is cut into chunks.
+        # The noise follows from the seed and the place.
         recorded = cameras.record(patterns, np.random.default_rng([noise_seed, int(rows[0])]))
         return recorded, (lit & in_data[:, None, None])
 
-    rows_at_once = max(1, _CHUNK // int(np.prod(shape[1:])))
-    first, has_signal = record(np.arange(min(rows_at_once, shape[0])))
-    low, high = _exposure(first[has_signal], dtype)
+    sample = cameras.record(points.project_indexed(_POINTS_FOR_EXPOSURE), noise_seed)
+    low, high = _exposure(sample[:, lit[0]], dtype)
+    rows_at_once = max(1, _CHUNK // int(np.prod((*shape[1:], *detector.shape))))
 
     def expose(rows: np.ndarray) -> np.ndarray:
         recorded, has_signal = record(rows.ravel())
@@ -165,8 +170,9 @@ def simulate_patterns(
     -------
     signal
         Patterns of shape (n, rows, columns). Phases and rotations are in ``signal.xmap``, with the
-        number of the space group as the property "space_group" and the share of a second grain as
-        "overlap", and projection centers in ``signal.detector``.
+        number of the space group as the property "space_group", the share of a second grain as
+        "overlap" and the relative difference of the scales of rows and columns as "stretch".
+        Projection centers are in ``signal.detector``.
 
     Raises
     ------
@@ -183,7 +189,7 @@ def simulate_patterns(
     if probabilities is None:
         probabilities = np.ones(len(master_patterns))
     sampler = PatternSampler(
-        np.stack([hemispheres(m) for m in master_patterns]),
+        _stacked(master_patterns),
         probabilities,
         shape,
         disturbances,
@@ -193,8 +199,9 @@ def simulate_patterns(
     data = np.empty((n, *shape), dtype)
     parts = []
     with tqdm(total=n, unit="pattern", disable=not show_progressbar) as progressbar:
-        for start in range(0, n, _CHUNK):
-            sample = sampler.sample(min(_CHUNK, n - start))
+        at_once = max(1, _CHUNK // int(np.prod(shape)))
+        for start in range(0, n, at_once):
+            sample = sampler.sample(min(at_once, n - start))
             for pattern, weight, out in zip(
                 sample.patterns, sample.weights, data[start:], strict=False
             ):
@@ -218,6 +225,7 @@ def simulate_patterns(
         prop={
             "space_group": np.array([phase.space_group.number for phase in known])[phases],
             "overlap": overlaps,
+            "stretch": geometry[:, 3],
         },
     )
     signal = kp.signals.EBSD(data, detector=placed, xmap=xmap)
@@ -256,7 +264,20 @@ def hemispheres(master_pattern: MasterPattern) -> np.ndarray:
         data = np.take(data, -1, axis=names.index("energy"))
     if data.ndim == 2:
         data = np.stack([data, data[::-1, ::-1]])
+        if master_pattern.hemisphere == "lower":
+            data = data[::-1]
     return data
+
+
+def _stacked(master_patterns: Sequence[MasterPattern]) -> np.ndarray:
+    """Both hemispheres of all, of shape (phases, 2, side, side)."""
+    data = [hemispheres(master_pattern) for master_pattern in master_patterns]
+    sides = {m.phase.name: d.shape[-1] for m, d in zip(master_patterns, data, strict=True)}
+    if len(set(sides.values())) > 1:
+        raise ValueError(
+            f"Master patterns differ in size: {sides}. Simulate all of one half width."
+        )
+    return np.stack(data)
 
 
 class _Points:
@@ -268,23 +289,42 @@ class _Points:
         detector: kp.detectors.EBSDDetector,
         master_patterns: dict[int, MasterPattern],
     ) -> None:
-        self._phase_ids, self._points = (np.full(xmap.shape, _NOT_IN_DATA) for _ in range(2))
-        place = (xmap.row, xmap.col) if len(xmap.shape) == 2 else (xmap.row + xmap.col,)
+        shape = xmap.shape or (1,)
+        self._phase_ids, self._points = (np.full(shape, _NOT_IN_DATA) for _ in range(2))
+        if len(shape) == 2:
+            place = xmap.row, xmap.col
+        else:
+            place = (xmap.row + xmap.col,) if xmap.shape else (np.array([0]),)
         self._phase_ids[place] = xmap.phase_id
         self._points[place] = np.arange(xmap.size)
         rotations = xmap.rotations
         self._rotations = rotations[:, 0] if rotations.ndim == 2 else rotations
         self._detector = detector
+        self._centers = None
+        if detector.navigation_size > 1:
+            self._centers = detector.pc.reshape(*shape, 3)
         self._master_patterns = master_patterns
 
     def project(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Patterns of rows of the map, and which of their points are in the data."""
-        ids, points = self._phase_ids[rows].ravel(), self._points[rows].ravel()
+        centers = None if self._centers is None else self._centers[rows].reshape(-1, 3)
+        ids = self._phase_ids[rows].ravel()
+        return self._project(ids, self._points[rows].ravel(), centers), ids != _NOT_IN_DATA
+
+    def project_indexed(self, n: int) -> np.ndarray:
+        """At most so many patterns of points that are indexed, from all over the map."""
+        places = np.flatnonzero(self._phase_ids.ravel() >= 0)
+        if len(places) == 0:
+            places = np.arange(self._phase_ids.size)
+        places = places[:: -(-len(places) // n)]
+        centers = None if self._centers is None else self._centers.reshape(-1, 3)[places]
+        return self._project(self._phase_ids.ravel()[places], self._points.ravel()[places], centers)
+
+    def _project(
+        self, ids: np.ndarray, points: np.ndarray, centers: np.ndarray | None
+    ) -> np.ndarray:
         patterns = np.zeros((len(ids), *self._detector.shape), np.float32)
         detector = self._detector.deepcopy()
-        centers = None
-        if detector.navigation_shape != (1,):
-            centers = detector.pc[rows].reshape(-1, 3)
         for phase_id, master_pattern in self._master_patterns.items():
             chosen = ids == phase_id
             if not chosen.any():
@@ -299,36 +339,56 @@ class _Points:
                 show_progressbar=False,
             )
             patterns[chosen] = projected.data.reshape(-1, *detector.shape)
-        return patterns, ids != _NOT_IN_DATA
+        return patterns
 
 
 def _master_patterns_of(
     xmap: CrystalMap, given: Mapping[str, MasterPattern] | None
 ) -> dict[int, MasterPattern]:
     """Master patterns in both hemispheres, by the ids of a map's phases."""
-    found = {}
+    found, library = {}, None
     for phase_id, phase in xmap.phases_in_data:
         if phase_id == -1:
             continue
         if given is not None and phase.name in given:
-            found[phase_id] = given[phase.name]
-            hemispheres(found[phase_id])
+            found[phase_id] = _with_both_hemispheres(given[phase.name])
             continue
+        library = library or load_library()
         try:
-            found[phase_id] = load_master_pattern(phase.name)
+            found[phase_id] = library.signal(phase.name)
         except KeyError as error:
             raise ValueError(
                 f"There is no master pattern of the map's phase {phase.name!r}. Give "
                 f"master_patterns={{{phase.name!r}: ...}}, from simulate_master_pattern(), or name "
                 "the phase as in load_phases()."
             ) from error
+    for phase_id, master_pattern in found.items():
+        wanted, there = xmap.phases[phase_id].space_group, master_pattern.phase.space_group
+        if wanted is not None and there is not None and wanted.number != there.number:
+            raise ValueError(
+                f"Phase {xmap.phases[phase_id].name!r} of the map has space group {wanted.number}, "
+                f"its master pattern {there.number}. Give master_patterns=..., or another name."
+            )
     return found
+
+
+def _with_both_hemispheres(master_pattern: MasterPattern) -> MasterPattern:
+    """Complete a master pattern by inversion, where kikuchipy would mirror it."""
+    complete = kp.signals.EBSDMasterPattern(
+        hemispheres(master_pattern),
+        projection="lambert",
+        hemisphere="both",
+        phase=master_pattern.phase,
+    )
+    return complete
 
 
 def _checked_dtype(dtype: str | np.dtype) -> np.dtype:
     dtype = np.dtype(dtype)
-    if dtype.kind not in "uf":
-        raise ValueError(f"dtype={dtype} cannot be used. Give an unsigned integer or a float type.")
+    if dtype.kind not in "uf" or dtype == np.uint64:
+        raise ValueError(
+            f"dtype={dtype} cannot be used. Give an unsigned integer of up to 32 bits or a float."
+        )
     return dtype
 
 
@@ -337,17 +397,24 @@ def _exposure(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     if dtype.kind == "f":
         return 0.0, 1.0
     low, high = np.quantile(values, (_CLIPPED / 2, 1 - _CLIPPED / 2))
-    return (low, high) if high > low else (low, low + 1)
+    return (low, high) if high > low else (low - 1, low + 1)
 
 
 def _quantise(values: np.ndarray, low: float, high: float, dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "f":
         return values.astype(dtype)
     top = np.iinfo(dtype).max
-    return np.clip(np.round((values - low) * (top / (high - low))), 0, top).astype(dtype)
+    scaled = (values - np.float32(low)) * np.float32(top / (high - low))
+    # The largest numbers of 32 bits are not in single precision.
+    return np.clip(
+        np.round(scaled), 0, np.nextafter(np.float32(top), 0) if top > 2**24 else top
+    ).astype(dtype)
 
 
 def _scale_axes(signal: kp.signals.EBSD, xmap: CrystalMap) -> None:
-    steps = (xmap.dx, xmap.dy)
-    for axis, name, step in zip(signal.axes_manager.navigation_axes, "xy", steps, strict=False):
-        axis.name, axis.scale, axis.units = name, step or 1, xmap.scan_unit
+    axes = signal.axes_manager.navigation_axes
+    # A column of points has the direction y only.
+    names = "y" if len(axes) == 1 and xmap.dx == 0 and xmap.dy > 0 else "xy"
+    for axis, name in zip(axes, names, strict=False):
+        axis.name, axis.scale = name, getattr(xmap, f"d{name}") or 1
+        axis.units = xmap.scan_unit

@@ -1,7 +1,8 @@
 """A second task that simulation gives for free: name the bands and zone axes.
 
 The space group of a cubic crystal shows in which bands are strong and where they cross. A network
-learns this sooner when it is asked, cell by cell, which planes and zone axes lie there.
+learns this sooner when it is asked, cell by cell, which planes and zone axes lie there. The planes
+are those of point group m-3m: for other phases the targets mean nothing.
 """
 
 from __future__ import annotations

@@ -49,7 +49,13 @@ class SimulatedTraining:
     ramp
         Fraction of the steps, after these, in which the severity grows to the last one.
     geometry_weight
-        Weight of the loss of bands and zone axes. 0 leaves this task out.
+        Weight of the loss of bands and zone axes. 0 leaves this task out, which is right where not
+        all phases are of point group m-3m, whose bands are asked for.
+
+    Raises
+    ------
+    ValueError
+        If there are no steps or patterns, a severity is not in [0, 1], or there is no ramp.
     """
 
     n_steps: int
@@ -62,6 +68,16 @@ class SimulatedTraining:
     easy: float = 0.1
     ramp: float = 0.6
     geometry_weight: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"{self.n_steps} steps of {self.batch_size} patterns; give at least 1 of each."
+            )
+        if not all(0 <= severity <= 1 for severity in self.severities):
+            raise ValueError(f"severities={self.severities} must be in [0, 1].")
+        if not self.ramp > 0:
+            raise ValueError(f"ramp={self.ramp} must be above 0.")
 
     def to_dict(self) -> dict:
         """Return the parameters, ready for JSON."""
@@ -125,10 +141,11 @@ def train_on_simulations(
             f"The sampler gives {rows} x {columns}, the transform {transform.size} and the network "
             f"takes {network.input_shape[1]} pixels; all must be the same."
         )
-    if labels.shape != sampler.probabilities.shape or labels.max() >= n_classes:
+    outside = labels.min() < 0 or labels.max() >= n_classes
+    if labels.shape != sampler.probabilities.shape or outside:
         raise ValueError(
-            f"{labels.size} labels up to {labels.max()} do not fit {sampler.probabilities.size} "
-            f"master patterns and {n_classes} classes."
+            f"{labels.size} labels from {labels.min()} to {labels.max()} do not fit "
+            f"{sampler.probabilities.size} master patterns and {n_classes} classes."
         )
     warm_up = max(1, int(protocol.warm_up * protocol.n_steps))
     schedule = keras.optimizers.schedules.CosineDecay(

@@ -307,3 +307,13 @@ def test_wrong_input(patterns):
         disturb(np.zeros((2, 7, 9)))
     with pytest.raises(ValueError, match="3 cameras for 6 patterns. Draw one camera"):
         Cameras.draw(None, 3).record(patterns)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_band_loss_makes_no_negative_of_small_patterns(size):
+    """Where a band is narrower than a pixel, all would be broad and a loss of 1.6 invert it."""
+    noise = np.random.default_rng(0).standard_normal((50, size, size))
+    patterns = gaussian_filter(noise, (0, 0.6, 0.6)).astype(np.float32)
+    found = disturbed(patterns, band_loss=1.6, band_width=0.015)
+    pairs = zip(found, patterns, strict=True)
+    assert np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]) > 0.1

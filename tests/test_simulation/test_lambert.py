@@ -97,6 +97,21 @@ class TestGrid:
         assert unfolded.shape == expected.shape and unfolded.dtype == np.float32
         assert np.abs(unfolded - expected).max() < tolerance * expected.std()
 
+    @pytest.mark.parametrize("name", ["Ni", "GaAs", "FeS2-pyrite", "Mg", "quartz"])
+    def test_unfold_smooth(self, phases, name):
+        """A smooth function is right to a few hundredths, at the equator as everywhere."""
+        operations = operations_of_phase(phases[name])
+        pole = np.array([0.5, 0.2, 0.8]) / np.linalg.norm([0.5, 0.2, 0.8])
+
+        def symmetric(directions):
+            return np.exp(4 * directions @ (operations.transpose(0, 2, 1) @ pole).T).sum(axis=-1)
+
+        grid = symmetric_grid(phases[name], HALF_WIDTH)
+        expected = symmetric(sphere(HALF_WIDTH))
+        error = np.abs(grid.unfold(symmetric(grid.directions)) - expected)
+        assert error.max() < 0.04 * expected.std()
+        assert np.median(error) < 1e-4 * expected.std()
+
     def test_number_of_directions(self, phases):
         total = 2 * (2 * HALF_WIDTH + 1) ** 2
         for name, order, excess in (("Ni", 48, 1.5), ("Mg", 24, 1.2), ("kyanite", 2, 1.02)):

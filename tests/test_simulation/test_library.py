@@ -5,6 +5,7 @@ from kikuchipy_cnn.simulation import (
     BlochParameters,
     PhaseJitter,
     build_library,
+    library,
     load_library,
     load_master_pattern,
     load_phases,
@@ -92,25 +93,32 @@ class TestBuild:
         # Nothing is left over.
         assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
-    def test_resumes(self, tmp_path, phases):
+    def test_resumes(self, tmp_path, phases, monkeypatch):
         """After a broken-off run, what is done is kept and what is wrong is not taken."""
         chosen = {name: phases[name] for name in ("Ni", "Si")}
         bad = chosen | {"broken": phases["Ni"].deepcopy()}
-        for atom in bad["broken"].structure:
-            atom.Uisoequiv = np.nan
-        with pytest.raises(ValueError, match="The master pattern of broken failed"):
-            build_library(tmp_path / "a.npz", bad, **QUICK)
+        with monkeypatch.context() as patch:
+            simulate = library.simulate_independent
+
+            def fail_for_broken(phase, *arguments):
+                if phase is bad["broken"]:
+                    raise np.linalg.LinAlgError("no eigenvalues")
+                return simulate(phase, *arguments)
+
+            patch.setattr(library, "simulate_independent", fail_for_broken)
+            with pytest.raises(ValueError, match="pattern of broken failed: no eigenvalues"):
+                build_library(tmp_path / "a.npz", bad, **QUICK)
         parts = tmp_path / "a.npz.parts"
         kept = {path.name.split("-")[0]: path for path in parts.iterdir()}
         assert set(kept) == {"Ni", "Si"} and not (tmp_path / "a.npz").exists()
 
         marked = np.load(kept["Ni"])
         np.save(kept["Ni"], marked[::-1])
-        library = build_library(tmp_path / "a.npz", chosen, **QUICK)
+        resumed = build_library(tmp_path / "a.npz", chosen, **QUICK)
         assert not parts.exists()
         # It was not computed again: the mark is still there.
         clean = simulate_master_pattern(chosen["Ni"], half_width=12, show_progressbar=False).data
-        assert correlation(library["Ni"], clean) < 0.9
+        assert correlation(resumed["Ni"], clean) < 0.9
 
     @pytest.mark.parametrize(
         "change",
@@ -130,14 +138,14 @@ class TestBuild:
     def test_variants(self, tmp_path, phases):
         arguments = QUICK | {"variants": 2, "seed": 1}
         both = {name: phases[name] for name in ("Ni", "Si")}
-        library = build_library(tmp_path / "a.npz", both, **arguments)
-        assert library.names == ["Ni", "Ni#1", "Ni#2", "Si", "Si#1", "Si#2"]
-        assert library.energies["Ni"] == 20 and library.energies["Ni#1"] != 20
-        assert library.space_groups["Ni#2"] == 225
-        assert 0.5 < correlation(library["Ni"], library["Ni#1"]) < 0.9999
+        built = build_library(tmp_path / "a.npz", both, **arguments)
+        assert built.names == ["Ni", "Ni#1", "Ni#2", "Si", "Si#1", "Si#2"]
+        assert built.energies["Ni"] == 20 and built.energies["Ni#1"] != 20
+        assert built.space_groups["Ni#2"] == 225
+        assert 0.5 < correlation(built["Ni"], built["Ni#1"]) < 0.9999
         # Those of a phase do not depend on which other phases there are.
         alone = build_library(tmp_path / "b.npz", {"Si": phases["Si"]}, **arguments)
-        np.testing.assert_array_equal(alone["Si#2"], library["Si#2"])
+        np.testing.assert_array_equal(alone["Si#2"], built["Si#2"])
         signal = load_master_pattern("Si#2", tmp_path / "a.npz")
         assert signal.phase.name == "Si"
 
@@ -148,6 +156,37 @@ class TestBuild:
         for name in chosen:
             np.testing.assert_array_equal(one[name], two[name])
 
+    def test_name_of_another_crystal(self, tmp_path, phases):
+        """Not the catalogue's nickel is what a library calls so."""
+        other = phases["Mg"].deepcopy()
+        build_library(tmp_path / "a.npz", {"Ni": other, "x#A": phases["Al"]}, **QUICK)
+        assert load_master_pattern("Ni", tmp_path / "a.npz").phase.space_group.number == 194
+        assert load_master_pattern("x#A", tmp_path / "a.npz").phase.name == "x#A"
+
+    @pytest.mark.parametrize(
+        "change, match",
+        [
+            ({"phases": {}}, "No phase is given"),
+            ({"phases": ["Ni", "Ni#1"], "variants": 1}, "Ni#1: named twice"),
+            ({"half_width": 0}, "half_width=0 must be at least 1"),
+            ({"energy": 50}, "energy=50 keV is not supported"),
+        ],
+    )
+    def test_invalid(self, tmp_path, phases, change, match):
+        names = change.pop("phases", ["Ni"])
+        chosen = {name: phases["Ni"] for name in names}
+        with pytest.raises(ValueError, match=match):
+            build_library(tmp_path / "a.npz", chosen, **(QUICK | change))
+
+    def test_damaged_files_are_made_anew(self, tmp_path, phases):
+        cache = tmp_path / "cache"
+        chosen = {"Ni": phases["Ni"]}
+        first = build_library(tmp_path / "a.npz", chosen, cache=cache, **QUICK)
+        (file,) = cache.iterdir()
+        file.write_bytes(b"")
+        second = build_library(tmp_path / "a.npz", chosen, cache=cache, **QUICK)
+        np.testing.assert_array_equal(first["Ni"], second["Ni"])
+
     def test_phase_of_the_user(self, tmp_path, phases):
         mine = phases["Ni"].deepcopy()
         mine.name = "alloy/1"
@@ -157,7 +196,7 @@ class TestBuild:
 
     def test_no_library(self, tmp_path):
         np.savez(tmp_path / "a.npz", names=np.array(["Ni"]))
-        with pytest.raises(ValueError, match="no library of master patterns: operations_lengths"):
+        with pytest.raises(ValueError, match="no library of master patterns: energies, half_width"):
             load_library(tmp_path / "a.npz")
         with pytest.raises(FileNotFoundError):
             load_library(tmp_path / "b.npz")
@@ -184,3 +223,8 @@ class TestVariants:
         np.testing.assert_allclose(ratio[~np.isnan(ratio)], ratio[0, 0])
         np.testing.assert_allclose(variant.structure.xyz, original.structure.xyz)
         assert variant.name == "Mg" and variant.space_group.number == 194
+
+    @pytest.mark.parametrize("name, value", [("lattice", 0.8), ("debye_waller", -1), ("energy", 9)])
+    def test_invalid(self, name, value):
+        with pytest.raises(ValueError, match=f"{name}={value} must be from 0 to"):
+            PhaseJitter(**{name: value})

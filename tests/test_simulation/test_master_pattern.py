@@ -1,6 +1,8 @@
+import h5py
 import kikuchipy as kp
 import numpy as np
 import pytest
+from diffpy.structure import Atom, Lattice, Structure
 from orix.crystal_map import Phase
 from orix.quaternion import Rotation
 
@@ -67,6 +69,36 @@ class TestSimulation:
         assert correlation(feni3, nickel) > correlation(ni3al, nickel)
         assert correlation(feni3, nickel) > 0.95
 
+    def test_atoms_have_to_fit(self, phases):
+        """What orix users have at hand: the asymmetric unit, other elements, nanometre."""
+        unit = Structure([Atom("Na", [0, 0, 0], Uisoequiv=0.01), Atom("Cl", [0.5] * 3)])
+        unit.lattice = Lattice(5.64, 5.64, 5.64, 90, 90, 90)
+        for change, match in (
+            ({}, "Cl has occupancy 1 and B_iso 0 square angstrom"),
+            ({"Uisoequiv": 0.01}, r"Na at \[0. 0. 0.\] has no counterpart .* 225 asks for"),
+            ({"Uisoequiv": 0.01, "element": "Va"}, "'Va' is no element"),
+            ({"Uisoequiv": 0.01, "occupancy": 0}, "Cl has occupancy 0"),
+        ):
+            for name, value in change.items():
+                setattr(unit[1], name, value)
+            with pytest.raises(ValueError, match=match):
+                simulate_master_pattern(Phase("salt", 225, structure=unit), **QUICK)
+            unit[1].element, unit[1].occupancy = "Cl", 1
+        # orix turns such a lattice without its atoms.
+        turned = Structure(
+            [
+                Atom("Mg", xyz, Uisoequiv=0.01)
+                for xyz in ([1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75])
+            ],
+            Lattice(3.2, 3.2, 5.2, 90, 90, 120),
+        )
+        with pytest.raises(ValueError, match="phase_from_structure"):
+            simulate_master_pattern(Phase("Mg", 194, structure=turned), **QUICK)
+        small = phases["Ni"].deepcopy()
+        small.structure.lattice = Lattice(0.35, 0.35, 0.35, 90, 90, 90)
+        with pytest.raises(ValueError, match="parameter of 0.35 is too short for angstrom"):
+            simulate_master_pattern(small, **QUICK)
+
     def test_processes(self, phases):
         one, two = (simulate_master_pattern(phases["Al"], workers=n, **QUICK) for n in (None, 2))
         np.testing.assert_array_equal(one.data, two.data)
@@ -96,6 +128,7 @@ class TestSimulation:
             (None, {"energy": 100}, "energy=100 keV is not supported"),
             (None, {"half_width": 0}, "half_width=0 must be"),
             (None, {"workers": 0}, "workers=0 must be"),
+            (None, {"energy": 100, "workers": 2}, "energy=100 keV is not supported"),
         ],
     )
     def test_invalid(self, phases, phase, arguments, match):
@@ -115,7 +148,7 @@ def smooth(phases):
     y, x = np.meshgrid(axis, axis, indexing="ij")
     upper = lambert_to_direction(x, y)
     data = np.stack([intensity(upper), intensity(upper * [1, 1, -1])]).astype(np.float32)
-    return as_signal(data, phases["Si"], "smooth"), intensity
+    return as_signal(data, phases["Si"], 15, "smooth"), intensity
 
 
 class TestConventions:
@@ -136,12 +169,14 @@ class TestConventions:
 class TestSave:
     def test_emsoft_layout(self, smooth, tmp_path):
         signal, intensity = smooth
-        save_master_pattern(tmp_path / "si.h5", signal, 15)
+        save_master_pattern(tmp_path / "si.h5", signal)
         lambert = kp.load(tmp_path / "si.h5", projection="lambert", hemisphere="both")
         np.testing.assert_array_equal(lambert.data, signal.data)
         assert lambert.phase.space_group.number == 227
         assert lambert.phase.structure.lattice.a == pytest.approx(0.5431, abs=1e-3)  # nm
         assert len(lambert.phase.structure) == 1
+        with h5py.File(tmp_path / "si.h5") as file:
+            assert file["EMData/EBSDmaster/EkeVs"][()] == [15]
 
         stereographic = kp.load(tmp_path / "si.h5", hemisphere="both")
         y, x = np.mgrid[-80:81, -80:81] / 80
@@ -157,8 +192,6 @@ class TestSave:
         assert [path.name for path in tmp_path.iterdir()] == ["si.h5"]
 
     def test_settings(self, smooth, phases, tmp_path):
-        import h5py
-
         signal, _ = smooth
         for name, setting in (("Si", 2), ("Ni", 1)):
             signal.phase = phases[name]
@@ -178,6 +211,13 @@ class TestSave:
     def test_wrong_kind(self, smooth, tmp_path):
         with pytest.raises(ValueError, match=r"shape \(161, 161\) in the lambert projection"):
             save_master_pattern(tmp_path / "a.h5", smooth[0].inav[0])
+        nameless = smooth[0].deepcopy()
+        nameless.metadata.Acquisition_instrument.SEM.beam_energy = None
+        with pytest.raises(ValueError, match="does not say its energy"):
+            save_master_pattern(tmp_path / "a.h5", nameless)
+        nameless.phase = Phase("x")
+        with pytest.raises(ValueError, match="has no space group"):
+            save_master_pattern(tmp_path / "a.h5", nameless, 20)
         stereographic = kp.data.nickel_ebsd_master_pattern_small()
         with pytest.raises(ValueError, match="in the stereographic projection"):
             save_master_pattern(tmp_path / "a.h5", stereographic)

@@ -179,3 +179,13 @@ def test_wrong_arguments():
         project(master, [0], np.eye(3), geometry, (8, 8))
     with pytest.raises(ValueError, match="workers=0; at least one"):
         project(master, [0], np.eye(3)[None], geometry, (8, 8), workers=0)
+
+
+@pytest.mark.parametrize("value, match", [(np.nan, "not finite"), (0, "PCz=0"), (-1, "PCz=-1")])
+def test_impossible_geometry(value, match):
+    """An even side once turned such numbers into addresses far outside the master pattern."""
+    master_patterns = np.ones((1, 2, 300, 300), np.float32)
+    with pytest.raises(ValueError, match=match):
+        project(master_patterns, [0], np.eye(3)[None], [[0.5, 0.5, value, 0]], (40, 40))
+    with pytest.raises(ValueError, match="not finite"):
+        project(master_patterns, [0], np.full((1, 3, 3), np.nan), [[0.5, 0.5, 1, 0]], (40, 40))

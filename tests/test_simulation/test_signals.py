@@ -44,7 +44,7 @@ def xmap(phases, rng):
     is_in_data = np.ones(35, bool)
     is_in_data[20] = False
     return CrystalMap(
-        rotations=Rotation.random(35),
+        rotations=Rotation(rng.standard_normal((35, 4))),
         phase_id=phase_id,
         x=x,
         y=y,
@@ -114,7 +114,7 @@ class TestMap:
         from kikuchipy_cnn.simulation import signals
 
         # Chunks of two rows of the map.
-        monkeypatch.setattr(signals, "_CHUNK", 15)
+        monkeypatch.setattr(signals, "_CHUNK", 15 * SHAPE[0] * SHAPE[1])
         arguments = {"disturbances": Disturbances(), "seed": 1}
         eager = simulate_map(xmap, detector, master_patterns, **arguments)
         lazy = simulate_map(xmap, detector, master_patterns, lazy=True, **arguments)
@@ -123,6 +123,61 @@ class TestMap:
         # A part is the same, computed alone.
         np.testing.assert_array_equal(lazy.data[3, 2:5].compute(), eager.data[3, 2:5])
         assert lazy.xmap.shape == (5, 7)
+
+    @pytest.mark.parametrize(
+        "coordinates", [{"x": [0]}, {"y": [0, 2, 4]}, {"x": [0, 1, 0, 1], "y": [0, 0, 2, 2]}]
+    )
+    def test_small_maps(self, coordinates, phases, detector, master_patterns):
+        """A point, a column, a square."""
+        coordinates = {name: np.array(values) for name, values in coordinates.items()}
+        n = len(next(iter(coordinates.values())))
+        xmap = CrystalMap(
+            rotations=Rotation(np.eye(4)[:n]), phase_list=PhaseList(phases["Ni"]), **coordinates
+        )
+        signal = simulate_map(xmap, detector, master_patterns)
+        assert signal.data.reshape(-1, *SHAPE).shape == (n, *SHAPE)
+        assert signal.data.std() > 20
+        if list(coordinates) == ["y"]:
+            (axis,) = signal.axes_manager.navigation_axes
+            assert (axis.name, axis.scale) == ("y", 2)
+
+    def test_exposure_is_of_the_whole_map(self, phases, detector, master_patterns, monkeypatch):
+        """Although the first chunks hold nothing but points that are not indexed."""
+        from kikuchipy_cnn.simulation import signals
+
+        monkeypatch.setattr(signals, "_CHUNK", 12 * SHAPE[0] * SHAPE[1])
+        phase_id = np.repeat([-1, 0], 12)
+        xmap = CrystalMap(
+            rotations=Rotation(np.random.default_rng(0).standard_normal((24, 4))),
+            phase_id=phase_id,
+            x=np.arange(24),
+            phase_list=PhaseList(phases["Ni"]),
+        )
+        data = simulate_map(xmap, detector, master_patterns).data[12:]
+        assert ((data == 0) | (data == 255)).mean() < 0.005
+
+    def test_one_hemisphere(self, phases, detector, master_patterns):
+        """It is completed by inversion, whatever kikuchipy would do."""
+        both = simulate_master_pattern(phases["Al2O3"], half_width=40, show_progressbar=False)
+        upper = kp.signals.EBSDMasterPattern(
+            both.data[0], projection="lambert", hemisphere="upper", phase=both.phase
+        )
+        xmap = CrystalMap(
+            rotations=Rotation.from_euler([[0.4, 2.2, 0.3], [1, 1.7, 2]]),
+            x=np.arange(2),
+            phase_list=PhaseList(phases["Al2O3"]),
+        )
+        one, two = (simulate_map(xmap, detector, {"Al2O3": m}).data for m in (upper, both))
+        assert correlation(one, two) > 0.999
+
+    def test_master_pattern_of_another_group(self, phases, detector, master_patterns):
+        xmap = CrystalMap(
+            rotations=Rotation(np.eye(4)[:2]),
+            x=np.arange(2),
+            phase_list=PhaseList(Phase("Ni", space_group=194)),
+        )
+        with pytest.raises(ValueError, match="'Ni' of the map has space group 194, its master"):
+            simulate_map(xmap, detector, master_patterns)
 
     def test_projection_centers(self, xmap, detector, master_patterns, rng):
         """One for each point."""
@@ -138,7 +193,7 @@ class TestMap:
 
     def test_packaged_master_patterns(self, detector, phases):
         xmap = CrystalMap(
-            rotations=Rotation.random(4), x=np.arange(4), phase_list=PhaseList(phases["Ni3Al"])
+            rotations=Rotation(np.eye(4)), x=np.arange(4), phase_list=PhaseList(phases["Ni3Al"])
         )
         assert simulate_map(xmap, detector, dtype="uint16").data.dtype == np.uint16
 
@@ -159,7 +214,7 @@ class TestMap:
 
     def test_unknown_phase(self, detector):
         xmap = CrystalMap(
-            rotations=Rotation.random(2),
+            rotations=Rotation(np.eye(4)[:2]),
             x=np.arange(2),
             phase_list=PhaseList(Phase("Unobtainium", space_group=225)),
         )
@@ -227,10 +282,19 @@ class TestPatterns:
             ({"master_patterns": []}, "No master pattern is given"),
             ({"dtype": "complex64"}, "dtype=complex64 cannot be used"),
             ({"probabilities": [1, 2]}, "1 master patterns, but 2 probabilities"),
+            ({"master_patterns": "of two sizes"}, "differ in size: {'Ni': 121, 'Al': 21}"),
         ],
     )
     def test_invalid(self, master_patterns, arguments, match):
         given = {"master_patterns": [master_patterns["Ni"]], "n": 2, "show_progressbar": False}
+        if arguments.get("master_patterns") == "of two sizes":
+            small = kp.signals.EBSDMasterPattern(
+                np.ones((2, 21, 21)),
+                projection="lambert",
+                hemisphere="both",
+                phase=master_patterns["Al"].phase,
+            )
+            arguments = {"master_patterns": [master_patterns["Ni"], small]}
         with pytest.raises(ValueError, match=match):
             simulate_patterns(**(given | arguments))
 
@@ -241,6 +305,8 @@ class TestHemispheres:
         both = hemispheres(upper)
         np.testing.assert_array_equal(both[0], upper.data)
         np.testing.assert_array_equal(both[1], upper.data[::-1, ::-1])
+        upper.hemisphere = "lower"
+        np.testing.assert_array_equal(hemispheres(upper)[1], upper.data)
 
         energies = kp.signals.EBSDMasterPattern(
             np.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4),

@@ -94,6 +94,21 @@ def test_does_not_fit_together():
     protocol = SimulatedTraining(n_steps=1)
     with pytest.raises(ValueError, match="sampler gives 40 x 40, the transform 24"):
         train_on_simulations(network, make_sampler(0), [0, 1, 2], PatternTransform(24), protocol)
-    with pytest.raises(ValueError, match="labels up to 3 do not fit"):
+    with pytest.raises(ValueError, match="labels from 0 to 3 do not fit"):
         sampler = make_sampler(0, size=24)
         train_on_simulations(network, sampler, [0, 1, 3], PatternTransform(24), protocol)
+    with pytest.raises(ValueError, match="labels from -1 to 1 do not fit"):
+        train_on_simulations(network, sampler, [0, 1, -1], PatternTransform(24), protocol)
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"n_steps": 0}, "0 steps of 128"),
+        ({"severities": (0, 2)}, r"severities=\(0, 2\) must be in"),
+        ({"ramp": 0.0}, "ramp=0.0 must be above 0"),
+    ],
+)
+def test_impossible_protocol(change, match):
+    with pytest.raises(ValueError, match=match):
+        SimulatedTraining(**({"n_steps": 10} | change))
