@@ -1,6 +1,6 @@
 """Evidence for the solver of the master patterns: against other codes, real patterns, itself.
 
-Four tables, each printed by one command:
+Five tables, each printed by one command:
 
 ``compare``
     Nickel at 20 keV against EMsoft's master pattern that kikuchipy ships, and what it costs.
@@ -11,6 +11,8 @@ Four tables, each printed by one command:
     center refined.
 ``convergence``
     Against many more beams, pixel by pixel and at the resolution of patterns.
+``interpolation``
+    Pixels that are interpolated from equivalent directions against computed ones.
 ``cost``
     Seconds for a phase, by the size of its cell.
 """
@@ -59,6 +61,9 @@ def main() -> None:
     convergence = commands.add_parser("convergence")
     convergence.add_argument("phases", nargs="*", default=["Al", "Ni", "TaC", "W"])
     convergence.set_defaults(run=run_convergence)
+    interpolation = commands.add_parser("interpolation")
+    interpolation.add_argument("phases", nargs="*", default=["Ni", "Mg", "SiC-3C"])
+    interpolation.set_defaults(run=run_interpolation)
     cost = commands.add_parser("cost")
     cost.add_argument(
         "phases", nargs="*", default=["Ni", "NaCl", "Cr3Si", "MgCu2", "MgAl2O4", "Y3Al5O12"]
@@ -130,6 +135,26 @@ def run_convergence(options: argparse.Namespace) -> None:
                 f"{correlation(*blurred):.4f} |",
                 flush=True,
             )
+
+
+def run_interpolation(options: argparse.Namespace) -> None:
+    """Print correlations of computed and interpolated pixels."""
+    phases = load_phases()
+    # A field near the equator in which none of these phases has its independent directions.
+    i, j = np.mgrid[115:143, 60:88]
+    directions = lambert_to_direction(j / HALF_WIDTH, i / HALF_WIDTH).reshape(-1, 3)
+    parameters = BlochParameters()
+    print("| phase | pixels | patterns |\n|---|---|---|")
+    for name in options.phases:
+        tables = build_tables(phases[name], 20, parameters)
+        computed = [backscattered_intensity(d, tables, parameters) for d in directions]
+        computed = np.array(computed).reshape(i.shape)
+        whole = simulate_master_pattern(
+            phases[name], half_width=HALF_WIDTH, show_progressbar=False
+        ).data[0]
+        found = whole[HALF_WIDTH + i, HALF_WIDTH + j]
+        blurred = [gaussian_filter(x, 1.2)[3:-3, 3:-3] for x in (found, computed)]
+        print(f"| {name} | {correlation(found, computed):.3f} | {correlation(*blurred):.3f} |")
 
 
 def run_cost(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from kikuchipy_cnn.simulation.phases.crystallography import structure_factors
 from kikuchipy_cnn.simulation.phases.structures import (
     DEFAULT_B_ISO,
     MAX_ATOMS,
+    _operations_of_symbol,
     phase_from_cif,
     phase_from_structure,
 )
@@ -58,7 +59,7 @@ def read(tmp_path):
 
     def read_text(text, **parameters):
         path = tmp_path / "crystal.cif"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*displacement", category=UserWarning)
             return phase_from_cif(path, **parameters)
@@ -339,6 +340,26 @@ class TestFromCif:
         text += "\nTi1 0.006 0.006 0.009 0.003 0 0\n"
         assert np.isclose(read(text).structure[0].Uisoequiv, 0.007)
 
+    def test_displacement_as_u_and_b(self, read):
+        rows = [
+            ("Na1", "Na", 0, 0, 0, "0.01(2)", "?"),
+            ("?", "Na", 0, 0, 0, "?", "?"),
+            ("Cl1", "Cl", 0.5, 0.5, 0.5, "?", 0.8),
+        ]
+        for columns in (("U_iso_or_equiv", "B_iso_or_equiv"), ("B_iso_or_equiv", "U_iso_or_equiv")):
+            if columns[0][0] == "B":
+                rows = [(*row[:5], row[6], row[5]) for row in rows]
+            phase = read(cif([5.64] * 3 + [90] * 3, rows, 225, columns=columns))
+            assert np.isclose(phase.structure[0].Uisoequiv, 0.01)
+            assert np.isclose(phase.structure[4].Bisoequiv, 0.8)
+
+    def test_anisotropic_displacement_as_u_and_b(self, read):
+        text = cif([2.951, 2.951, 4.684, 90, 90, 120], [("Ti1", "Ti", 0.3333, 0.6667, 0.25)], 194)
+        columns = [f"{i}_{j}" for i in "UB" for j in ("11", "22", "33", "12", "13", "23")]
+        text += "loop_\n" + "\n".join(f"_atom_site_aniso_{i}" for i in ("label", *columns))
+        text += "\nTi1 0.006 0.006 0.009(1) 0.003 0 0 ? ? . ? ? ?\n"
+        assert np.isclose(read(text).structure[0].Uisoequiv, 0.007)
+
     def test_missing_displacement(self, tmp_path):
         path = tmp_path / "crystal.cif"
         rows = [("Na1", "Na", 0, 0, 0, "?"), ("Cl1", "Cl", 0.5, 0.5, 0.5, 0.02)]
@@ -381,8 +402,135 @@ class TestFromCif:
         phase = read(cif([3.615] * 3 + [90] * 3, rows, operations=operations))
         assert (phase.space_group.number, len(phase.structure)) == (225, 4)
 
+    @pytest.mark.parametrize(
+        ("symbol", "hall_number"),
+        [
+            ("C m c a", 304),
+            ("C m c b", 304),
+            ("C m c e", 304),
+            ("B m a b", 309),
+            ("Bmcb", 309),
+            ("A b a m", 307),
+            ("C 2/m 2/c 21/a", 304),
+            ("A b m 2", 191),
+            ("A c m 2", 191),
+            ("C 2 c b", 206),
+            ("C m m e", 316),
+            ("C m m a", 316),
+            ("C m m b", 317),
+            ("A b m m", 318),
+            ("A c m m", 319),
+            ("B m c m", 320),
+            ("B m a m", 321),
+            ("C c c a :1", 322),
+            ("B b c b :2", 331),
+            ("B b e b S", 330),
+            ("R -3 m H", 458),
+            ("R -3 m R", 459),
+            ("R-3mr", 459),
+            ("F d -3 m Z", 526),
+            ("F d 3 m S", 525),
+            ("F d -3 m :2", 526),
+            ("P 21/n", 82),
+            ("P 1 1 21/b", 86),
+            ("P b n m", 294),
+        ],
+    )
+    @pytest.mark.parametrize("with_number", [True, False])
+    def test_symbols_of_settings(self, symbol, hall_number, with_number):
+        number = spglib.get_spacegroup_type(hall_number).number if with_number else None
+        found = _operations_of_symbol("a", number, symbol, Lattice(5, 5, 5, 90, 90, 90))
+        expected = spglib.get_symmetry_from_database(hall_number)
+        assert np.array_equal(found[0], expected["rotations"])
+        assert np.allclose(found[1], expected["translations"])
+
+    def test_setting_before_1992(self, read):
+        # La2CuO4, in the axes of the first reports and in those of the standard
+        xyz = [("La", 0, 0.007, 0.362), ("Cu", 0, 0, 0), ("O", 0.25, 0.25, 0.007)]
+        xyz.append(("O", 0, -0.04, 0.182))
+        bmab = [(f"{e}{i}", e, x, y, z) for i, (e, x, y, z) in enumerate(xyz)]
+        cmce = [(f"{e}{i}", e, x, z, -y) for i, (e, x, y, z) in enumerate(xyz)]
+        first = read(cif([5.355, 5.401, 13.15, 90, 90, 90], bmab, 64, symbol="B m a b"))
+        cell = [5.355, 13.15, 5.401, 90, 90, 90]
+        second = read(cif(cell, cmce, 64, operations=operations_of(304)))
+        assert len(first.structure) == len(second.structure) == 28
+        lengths = [np.sort(np.hstack(bond_lengths(phase))) for phase in (first, second)]
+        assert np.allclose(*lengths)
+        # The bonds of copper in the plane
+        assert np.isclose(lengths[0][0], 1.90, atol=0.01)
+
+    @pytest.mark.parametrize(("occupancy", "expected"), [(0.5, 1), (0.3, 0.6)])
+    def test_split_site(self, read, occupancy, expected):
+        rows = [("Ti1", "Ti", 0.5, 0.5, 0.49, occupancy), ("O1", "O", 0, 0, 0, 1)]
+        text = cif([4.1, 4.1, 4, 90, 90, 90], rows, 123, columns=("occupancy",))
+        again = text + f"Ti2 Ti 0.5 0.5 0.51 {occupancy}\n"
+        for phase in (read(text), read(again)):
+            titanium = [atom for atom in phase.structure if atom.element == "Ti"]
+            assert [atom.occupancy for atom in titanium] == pytest.approx([expected])
+            assert np.allclose(titanium[0].xyz, 0.5)
+
+    def test_split_site_that_is_full(self, read):
+        rows = [("Ti1", "Ti", 0.5, 0.5, 0.49, 1), ("O1", "O", 0, 0, 0, 1)]
+        text = cif([4.1, 4.1, 4, 90, 90, 90], rows, 123, columns=("occupancy",))
+        with pytest.warns(
+            UserWarning, match="2 images of Ti1 .*0.080 angstrom.* sum to 2"
+        ) as record:
+            phase = read(text)
+        assert [i.filename for i in record if "images" in str(i.message)] == [__file__]
+        assert [atom.occupancy for atom in phase.structure] == [1, 1]
+
+    def test_byte_order_mark(self, read):
+        text = "\ufeff" + cif([2.87] * 3 + [90] * 3, [("Fe", "Fe", 0, 0, 0)], 229)
+        assert len(read(text).structure) == 2
+
+    def test_equivalent_occupancies_at_a_rounding_edge(self):
+        sites = (([0] * 3, 0.33349), ([0.5] * 3, 0.33351))
+        atoms = [Atom("Fe", xyz, occupancy=i, Uisoequiv=0.005) for xyz, i in sites]
+        phase = phase_from_structure(Structure(atoms, Lattice(2.87, 2.87, 2.87, 90, 90, 90)))
+        assert phase.space_group.number == 229
+        assert np.allclose([atom.occupancy for atom in phase.structure], 0.3335)
+
 
 class TestCifErrors:
+    @pytest.mark.parametrize(
+        ("old", "new", "match"),
+        [
+            ("_cell_length_a 4.05", "_cell_length_a 4,05", "_cell_length_a '4,05' is not a number"),
+            ("0.5 0.25", "1/2 0.25", "_atom_site_fract_x '1/2' is not a number; write it with"),
+            ("0.5 0.25", "0.5 0,25", "_atom_site_fract_y '0,25'"),
+            ("0.9 0.01", "0.9a 0.01", "_atom_site_occupancy '0.9a'"),
+            ("0.9 0.01", "0.9 0.0.1", "_atom_site_U_iso_or_equiv '0.0.1'"),
+            ("Al 0.02", "Al 0,02", "_atom_site_aniso_B_11 '0,02'"),
+            ("Al 0.02", "Al2 0.02", "displacement of 'Al2' .* not in the list of atoms"),
+        ],
+    )
+    def test_values(self, read, old, new, match):
+        columns = ("occupancy", "U_iso_or_equiv")
+        rows = [("Al", "Al", 0.5, 0.25, 0, 0.9, 0.01)]
+        text = cif([4.05] * 3 + [90] * 3, rows, 225, columns=columns)
+        text += "loop_\n_atom_site_aniso_label\n_atom_site_aniso_B_11\nAl 0.02\n"
+        assert text.count(old) == 1
+        with pytest.raises(ValueError, match=match):
+            read(text.replace(old, new))
+
+    def test_numbers(self, read):
+        rows = [("Na", "Na", "0.", "+.0(1)", "0e0", "?"), ("Cl", "Cl", ".5", "5E-1", "0.50()", ".")]
+        cell = ["5.64(2)"] * 3 + [90] * 3
+        assert len(read(cif(cell, rows, 225, columns=("occupancy",))).structure) == 8
+
+    @pytest.mark.parametrize(
+        ("number", "symbol"), [(64, "C m c q"), (14, "P 21/q"), (2, "C -1"), (67, "A e m m")]
+    )
+    def test_unknown_setting(self, read, number, symbol):
+        match = f"'{symbol}' is not .* one setting of space group {number}; list the symmetry"
+        with pytest.raises(ValueError, match=match):
+            read(cif([4] * 3 + [90] * 3, [("Al", "Al", 0, 0, 0)], number, symbol))
+
+    @pytest.mark.parametrize("symbol", ["B b c b", "B b a b", "B b e b"])
+    def test_origin_choice_with_double_glide(self, read, symbol):
+        with pytest.raises(ValueError, match="68 has two origin choices"):
+            read(cif([4] * 3 + [90] * 3, [("Al", "Al", 0, 0, 0)], 68, symbol))
+
     def test_no_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no.cif"):
             phase_from_cif(tmp_path / "no.cif")

@@ -47,10 +47,15 @@ _SAME_SITE = 0.1
 _OVERLAP = 0.5
 # Occupancies are refined, or rounded from fractions such as 1/3.
 _OCCUPANCY_TOLERANCE = 0.01
+# Sites with occupancies this close are of one kind.
+_SAME_OCCUPANCY = 0.001
 # No lattice has a shorter translation in angstrom, but nearly all in nanometre do.
 _SHORTEST_AXIS = 1.5
 # Cubic angstrom; diamond has 5.7, caesium 117.
 _VOLUME_PER_ATOM = (2.0, 150.0)
+
+# Images of an atom further apart than rounding explains are a split site. In angstrom.
+_SPLIT = 0.03
 
 _ISOTOPES = {"D": "H", "T": "H"}
 # Such as "13-C", "Fe", "Fe3+", "O2-", "Na+" and "Cu+1".
@@ -64,6 +69,17 @@ _CELL_TAGS = (
     "_cell_angle_beta",
     "_cell_angle_gamma",
 )
+_FRACT_TAGS = tuple(f"_atom_site_fract_{axis}" for axis in "xyz")
+_OCCUPANCY_TAG = "_atom_site_occupancy"
+_ISO_TAGS = ("_atom_site_U_iso_or_equiv", "_atom_site_B_iso_or_equiv")
+_TENSOR = ("11", "22", "33", "12", "13", "23")
+_ANISO_TAGS = {i: (f"_atom_site_aniso_U_{i}", f"_atom_site_aniso_B_{i}") for i in _TENSOR}
+# With the standard uncertainty in brackets.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(\(\d*\))?")
+_UNKNOWN = ("", "?", ".")
+# Glide in the symbol before 1992 by spglib's number of the setting. In the other groups with an e
+# both glides name the same setting.
+_GLIDES_67 = {316: "a", 317: "b", 318: "b", 319: "c", 320: "c", 321: "a"}
 _SYMMETRY_TAGS = {
     "operations": ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz"),
     "number": ("_space_group_IT_number", "_symmetry_Int_Tables_number"),
@@ -117,15 +133,17 @@ def phase_from_cif(
         If there is no file.
     ValueError
         If the file is no CIF, has no cell, atoms, coordinates or
-        symmetry, or only names a space group with two origin choices,
-        or the crystal is one that :func:`phase_from_structure` refuses.
+        symmetry, has values that are no numbers, or only names a space
+        group with two origin choices or a setting that is not known, or
+        the crystal is one that :func:`phase_from_structure` refuses.
     ImportError
         If ebsdsim or spglib is not installed.
 
     Warns
     -----
     UserWarning
-        If atoms have no positive displacement parameter.
+        If atoms have no positive displacement parameter, or images of
+        an atom lie too close for their occupancies.
 
     Notes
     -----
@@ -244,6 +262,7 @@ class _AsymmetricUnitParser(P_cif):
 
     def _parse_lattice(self, block) -> None:
         self.block = block
+        _check_numbers(block)
         try:
             super()._parse_lattice(block)
         except (LatticeError, ZeroDivisionError, ValueError) as error:
@@ -254,16 +273,69 @@ class _AsymmetricUnitParser(P_cif):
                 "in degrees that close a cell"
             ) from error
 
+    def _parse_atom_site_label(self, block) -> None:
+        super()._parse_atom_site_label(block)
+        # Rows that are left out here have no atom either
+        labels = _entries(block, "_atom_site_label")
+        rows = [i for i, label in enumerate(labels) if label != "?"]
+        _keep_stated(block, _ISO_TAGS, "Uisoequiv", dict(zip(rows, self.stru, strict=True)))
+
+    def _parse_atom_site_aniso_label(self, block) -> None:
+        rows = {}
+        for row, label in enumerate(_entries(block, "_atom_site_aniso_label")):
+            # The reader stops here
+            if label == "?":
+                break
+            if label not in self.labelindex:
+                raise ValueError(
+                    f"the anisotropic displacement of {label!r} belongs to no atom, since this "
+                    "label is not in the list of atoms; correct or remove it"
+                )
+            rows[row] = self.stru[self.labelindex[label]]
+        super()._parse_atom_site_aniso_label(block)
+        for component, tags in _ANISO_TAGS.items():
+            _keep_stated(block, tags, f"U{component}", rows)
+
     def _parse_space_group_symop_operation_xyz(self, block) -> None:
         pass
+
+
+def _check_numbers(block) -> None:
+    """Raise an error for values that the reader would cut at the first
+    character that is not of a number."""
+    tags = (*_CELL_TAGS, *_FRACT_TAGS, _OCCUPANCY_TAG, *_ISO_TAGS, *sum(_ANISO_TAGS.values(), ()))
+    for tag in tags:
+        for value in _entries(block, tag):
+            if value.strip() not in _UNKNOWN and not _NUMBER.fullmatch(value.strip()):
+                raise ValueError(
+                    f"{tag} {value!r} is not a number; write it with a decimal point, such as "
+                    "0.25 or 0.25(1), and neither as a fraction nor with a comma"
+                )
+
+
+def _keep_stated(block, tags: tuple[str, str], attribute: str, atoms: dict[int, Atom]) -> None:
+    """Set the displacement parameter of the atoms, by row, for which
+    only one of U and B is known.
+
+    The reader takes what comes last, even if it is unknown.
+    """
+    columns = [_entries(block, tag) for tag in tags]
+    if not all(columns):
+        return
+    for row, atom in atoms.items():
+        known = [column[row].strip() not in _UNKNOWN for column in columns]
+        if known in ([True, False], [False, True]):
+            value = float(columns[known.index(True)][row].partition("(")[0])
+            setattr(atom, attribute, value if known[0] else value * P_cif.BtoU)
 
 
 def _read_asymmetric_unit(path: Path) -> tuple[object, Structure]:
     """Return the data block and the atoms as listed."""
     parser = _AsymmetricUnitParser()
     try:
-        # Names of authors, in any encoding, are all that is lost
-        atoms = parser.parse(path.read_text(encoding="utf-8", errors="replace"))
+        # Names of authors, in any encoding, are all that is lost. Some editors write a mark
+        # first, which is not of CIF.
+        atoms = parser.parse(path.read_text(encoding="utf-8-sig", errors="replace"))
     except (StructureFormatError, KeyError) as error:
         raise ValueError(f"{str(path)!r} is not a CIF that can be read: {error}") from error
     block = parser.block
@@ -274,9 +346,8 @@ def _read_asymmetric_unit(path: Path) -> tuple[object, Structure]:
         )
     if not _entries(block, _CELL_TAGS[0]):
         raise ValueError(f"{str(path)!r} has no unit cell; add _cell_length_a and the others")
-    for axis in "xyz":
-        tag = f"_atom_site_fract_{axis}"
-        if any(value.strip() in ("", "?", ".") for value in _entries(block, tag) or ["?"]):
+    for tag in _FRACT_TAGS:
+        if any(value.strip() in _UNKNOWN for value in _entries(block, tag) or ["?"]):
             raise ValueError(
                 f"{str(path)!r} misses fractional coordinates; give {tag} of every atom"
             )
@@ -301,7 +372,7 @@ def _stated_symmetry(
         raise _missing("ebsdsim") from error
 
     given = {
-        key: [i for tag in tags for i in _entries(block, tag) if i.strip() not in ("", "?", ".")]
+        key: [i for tag in tags for i in _entries(block, tag) if i.strip() not in _UNKNOWN]
         for key, tags in _SYMMETRY_TAGS.items()
     }
     number, symbol = None, None
@@ -342,29 +413,33 @@ def _operations_of_symbol(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the operations of a space group that is given by its
     number, its Hermann-Mauguin symbol or both."""
-    plain, _, choice = (symbol or "").partition(":")
-    plain = _plain_symbol(plain)
+    plain, choice = _split_symbol(symbol or "")
     settings = [
         setting
         for setting in _settings()
         if number in (None, setting["number"]) and (number or plain in setting["symbols"])
     ]
-    if not settings:
+    of_symbol = [i for i in settings if plain in i["symbols"]]
+    # Other spellings do no harm in groups with one cell: the lattice tells hexagonal from
+    # rhombohedral axes
+    one_setting = len(settings) == 1 or {i["choice"] for i in settings} == {"h", "r"}
+    one_setting &= plain[:1] in {j[0] for i in settings for j in i["symbols"]}
+    if not settings or (plain and not of_symbol and not one_setting):
         raise ValueError(
-            f"{name}: {symbol!r} is not a Hermann-Mauguin symbol of a space group; list the "
-            "symmetry operations in the CIF or pass space_group"
+            f"{name}: {symbol!r} is not a Hermann-Mauguin symbol of one setting of "
+            f"{f'space group {number}' if number else 'a space group'}; list the symmetry "
+            "operations in the CIF, or remove the symbol and pass space_group=<number> if the "
+            "setting is the standard one"
         )
-    # A symbol may well be written in a way that is not known here; the number does then
-    settings = [i for i in settings if plain in i["symbols"]] or settings
-    choice = choice.strip().lower()
+    settings = of_symbol or settings
     settings = [i for i in settings if i["choice"].startswith(choice)] or settings
     choices = {i["choice"][:1] for i in settings}
     if {"1", "2"} <= choices:
         raise ValueError(
             f"{name}: space group {settings[0]['number']} has two origin choices, and nothing says "
             "which one the positions are given in. List the symmetry operations in the CIF, or end "
-            "the Hermann-Mauguin symbol in ':1' or ':2'; if all atoms of the cell are listed, pass "
-            "space_group='find'."
+            "the Hermann-Mauguin symbol in ':1' or ':2'; if all atoms of the cell are listed, "
+            "remove the space group from the CIF and pass space_group='find'."
         )
     if {"h", "r"} <= choices:
         axes = "h" if abs(lattice.gamma - 120) < 0.1 else "r"
@@ -386,6 +461,8 @@ def _settings() -> tuple[dict, ...]:
         names += [i.replace(" 1", "") for i in names if 3 <= kind.number <= 15]
         # As written before 1983
         names += [i.replace("-3", "3") for i in names if kind.number >= 195]
+        if kind.number in (39, 41, 64, 67, 68):
+            names = _names_with_double_glide(hall_number, names)
         settings.append(
             {
                 "hall_number": hall_number,
@@ -395,6 +472,29 @@ def _settings() -> tuple[dict, ...]:
             }
         )
     return tuple(settings)
+
+
+def _names_with_double_glide(hall_number: int, names: list[str]) -> list[str]:
+    """Return the symbols of a setting with the letter e, and those with
+    one of the two glides that it has stood for since 1992."""
+    if hall_number in _GLIDES_67:
+        own = [i.replace("e", _GLIDES_67[hall_number]) for i in names]
+        # With an e it is the name of two settings, of which only this one is the standard
+        return own + names if hall_number == min(_GLIDES_67) else own
+    # A slip of spglib
+    names = [i.replace("B b c b", "B b e b").replace("Bbcb", "Bbeb") for i in names]
+    glides = {"A": "bc", "B": "ac", "C": "ab"}[names[0][0]]
+    return names + [i.replace("e", glide) for i in names for glide in glides]
+
+
+def _split_symbol(symbol: str) -> tuple[str, str]:
+    """Return a plain Hermann-Mauguin symbol and the choice of origin or
+    axes, empty if there is none."""
+    # ICSD has a letter at the end, which no symbol has there
+    pattern = re.compile(r"(.*?)(?::(.*)|(?<=.)([HRSZ]))?", re.IGNORECASE | re.DOTALL)
+    plain, choice, letter = pattern.fullmatch(symbol.strip()).groups()
+    choice = (choice or letter or "").strip().lower()
+    return _plain_symbol(plain), {"s": "1", "z": "2"}.get(choice, choice)
 
 
 def _plain_symbol(symbol: str) -> str:
@@ -407,16 +507,28 @@ def _expand(
     """Return all atoms of the cell.
 
     An atom that is an image of one before it is left out: some files
-    list the full cell and the operations.
+    list the full cell and the operations. Images of an atom within 0.1
+    angstrom become one atom, with their total occupancy if they are a
+    split site.
     """
     lattice = asymmetric.lattice
     atoms, listed = [], []
+    split_images = defaultdict(list)
     for atom in asymmetric:
         # On a special position all images that should be one differ by rounding only
         shift = rotations @ atom.xyz + translations - atom.xyz
         shift -= shift.round()
         close = np.linalg.norm(shift @ lattice.base, axis=1) < _SAME_SITE
         xyz = atom.xyz + shift[close].mean(axis=0)
+        apart = _distances(lattice, shift[close], shift[close])
+        n_split = connected_components(apart < _SPLIT)[0]
+        if n_split > 1:
+            others = split_images[atom.element]
+            if others and _distances(lattice, [atom.xyz], others).min() < _SPLIT:
+                continue
+            images = rotations @ atom.xyz + translations
+            others.extend(images[_distances(lattice, images, [atom.xyz])[:, 0] > _SPLIT])
+            atom = _joined(name, atom, n_split, apart.max())
         if _is_repeated(atom, xyz, atoms, listed, lattice):
             continue
         listed.append(xyz)
@@ -435,6 +547,21 @@ def _expand(
             )
         _check_size(name, len(atoms))
     return Structure(atoms, lattice)
+
+
+def _joined(name: str, atom: Atom, n_images: int, apart: float) -> Atom:
+    """Return an atom with the occupancy of its images, which take one
+    site in turns."""
+    occupancy = n_images * atom.occupancy
+    if occupancy <= 1 + _OCCUPANCY_TOLERANCE:
+        return Atom(atom, occupancy=min(occupancy, 1.0))
+    warnings.warn(
+        f"{name}: {n_images} images of {_describe(atom)} up to {apart:.3f} angstrom apart are "
+        f"taken as one atom of occupancy {atom.occupancy:.4g}, since their occupancies sum to "
+        f"{occupancy:.4g}; give the position with more digits if they should be one",
+        stacklevel=4,
+    )
+    return atom
 
 
 def _is_repeated(
@@ -557,6 +684,18 @@ def _sites(name: str, structure: Structure, atoms: list[tuple]) -> tuple[np.ndar
     return np.array(positions), contents
 
 
+def _site_types(contents: list[dict]) -> np.ndarray:
+    """Return a number for each site, the same where the same is on it.
+
+    Only what sits on a site tells sites apart, not how far it vibrates.
+    """
+    elements = sorted({element for site in contents for element in site})
+    # An element that is missing differs from one of any occupancy
+    occupancy = np.array([[site.get(i, (-1.0,))[0] for i in elements] for site in contents])
+    apart = np.abs(occupancy[:, np.newaxis] - occupancy).max(axis=-1)
+    return connected_components(apart < _SAME_OCCUPANCY)[1]
+
+
 def _describe(atom: Atom) -> str:
     return f"{atom.label or atom.element} at ({_numbers(atom.xyz)})"
 
@@ -604,10 +743,7 @@ def _standard_phase(
         )
     positions, contents = _sites(name, structure, atoms)
 
-    # Only what sits on a site tells sites apart, not how far it vibrates
-    keys = [tuple((i, round(occ, 3)) for i, (occ, _) in site.items()) for site in contents]
-    types = [list(dict.fromkeys(keys)).index(key) for key in keys]
-    cell = (structure.lattice.base, positions, types)
+    cell = (structure.lattice.base, positions, _site_types(contents))
     dataset = _symmetry(spglib, name, cell, tolerance)
     number = dataset.number
     if symbol is not None and space_group != number:
