@@ -39,7 +39,9 @@ class TestPackaged:
             assert packaged.energies[name] == 20
 
     # One of each crystal system, some without an inversion centre.
-    @pytest.mark.parametrize("name", ["Ni", "WNi6", "SiC-3C", "Mg", "quartz", "Sn-beta", "Fe3C"])
+    @pytest.mark.parametrize(
+        "name", ["Ni", "WNi6-model", "SiC-3C", "Mg", "quartz", "Sn-beta", "Fe3C"]
+    )
     def test_as_computed_now(self, packaged, phases, name):
         """Directions of a coarse grid, which are all in the fine one, computed anew."""
         from kikuchipy_cnn.simulation.bloch import backscattered_intensity, build_tables
