@@ -12,7 +12,13 @@ from kikuchipy_cnn.simulation import (
     simulate_master_pattern,
     vary_phase,
 )
-from kikuchipy_cnn.simulation.lambert import symmetric_grid
+from kikuchipy_cnn.simulation.bloch import backscattered_intensity, build_tables
+from kikuchipy_cnn.simulation.lambert import (
+    _representatives,
+    direction_to_lambert,
+    operations_of_phase,
+    symmetric_grid,
+)
 
 QUICK = {"half_width": 12, "workers": 1, "show_progressbar": False}
 
@@ -43,11 +49,11 @@ class TestPackaged:
         "name", ["Ni", "WNi6-model", "SiC-3C", "Mg", "quartz", "Sn-beta", "Fe3C"]
     )
     def test_as_computed_now(self, packaged, phases, name):
-        """Directions of a coarse grid, which are all in the fine one, computed anew."""
-        from kikuchipy_cnn.simulation.bloch import backscattered_intensity, build_tables
-        from kikuchipy_cnn.simulation.lambert import direction_to_lambert
-
-        directions = symmetric_grid(phases[name], 10).directions[::4]
+        """Independent directions, computed anew."""
+        directions = symmetric_grid(phases[name], 150).directions
+        representatives = _representatives(directions, operations_of_phase(phases[name]))
+        directions = directions[np.abs(representatives - directions).max(axis=1) < 1e-6]
+        directions = np.random.default_rng(0).permutation(directions)[:40]
         parameters = BlochParameters()
         tables = build_tables(phases[name], 20, parameters)
         expected = [backscattered_intensity(d, tables, parameters) for d in directions]
