@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,9 @@ from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
 from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
 
 NAMES = ("LaB6", "Al", "Y3Al5O12")
-MILD = Disturbances(noise=(0, 0.3), pcz=(0.6, 0.7), pcx=(0.45, 0.55), pcy=(0.25, 0.35))
+MILD = replace(
+    Disturbances().scaled(0.4), pcz=(0.6, 0.7), pcx=(0.45, 0.55), pcy=(0.25, 0.35), noise=(0, 0.3)
+)
 
 
 def make_sampler(seed, size=40):
