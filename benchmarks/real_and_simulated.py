@@ -15,6 +15,7 @@ import contextlib
 import io
 import warnings
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -186,11 +187,10 @@ def project(phase: str, rotations: Rotation, detector: EBSDDetector, each: bool 
     return patterns.reshape(-1, *detector.shape).astype(np.float32)
 
 
-def master(phase: str, kept: dict = {}):  # noqa: B006
+@cache
+def master(phase: str) -> kp.signals.EBSDMasterPattern:
     """Master pattern, read once."""
-    if phase not in kept:
-        kept[phase] = load_master_pattern(phase)
-    return kept[phase]
+    return load_master_pattern(phase)
 
 
 def refine(patterns, mask, detector, rotations, phase):

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kikuchipy_cnn._files import replacing
+
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
 
@@ -199,9 +201,9 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
     library = load_library(options.library)
     energies = set(library.energies.values())
     master_patterns = []
-    for name, phase in phases.items():
+    for given, (name, phase) in zip(options.phase, phases.items(), strict=True):
         # A crystal of the user's may have the name of another one in the library.
-        if name in library and not _is_cif(name, options):
+        if name in library and not _is_cif(given):
             master_patterns.append(library.signal(name))
             continue
         if len(energies) > 1:
@@ -229,18 +231,15 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
         seed=options.seed,
         show_progressbar=not options.no_progress,
     )
-    temporary = options.output.with_name(f".part-{options.output.name}")
-    try:
-        signal.save(temporary, overwrite=True)
-        temporary.replace(options.output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(options.output) as temporary:
+        signal.save(temporary)
     print(f"Patterns: {options.output}")
 
 
 def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
-    """Phases named on the command line, by name."""
-    from kikuchipy_cnn.simulation import load_phases, phase_from_cif
+    """Phases named on the command line, by name and in that order."""
+    from kikuchipy_cnn.simulation import phase_from_cif
+    from kikuchipy_cnn.simulation.phases import load_phase_table, phase_from_record
 
     if not options.phase:
         raise ValueError("No phase is given. Give names of the catalogue or files .cif.")
@@ -250,13 +249,13 @@ def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
             space_group = int(space_group)
         except ValueError:
             raise ValueError(f"--space-group {space_group} is neither a number nor find.") from None
-    catalogue = load_phases()
+    catalogue = load_phase_table()
     phases = {}
     for name in options.phase:
-        if _has_cif_suffix(name):
+        if _is_cif(name):
             phase = phase_from_cif(name, space_group=space_group)
         elif name in catalogue:
-            phase = catalogue[name]
+            phase = phase_from_record(catalogue[name])
         else:
             raise ValueError(
                 f"{name!r} is neither a phase of the catalogue nor a file .cif. "
@@ -268,10 +267,5 @@ def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
     return phases
 
 
-def _is_cif(name: str, options: argparse.Namespace) -> bool:
-    """Whether the phase of this name was read from a file."""
-    return name not in options.phase
-
-
-def _has_cif_suffix(name: str) -> bool:
+def _is_cif(name: str) -> bool:
     return Path(name).suffix.lower() == ".cif"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 
 if TYPE_CHECKING:
@@ -209,8 +209,6 @@ def _check_figure(path: Path, overwrite: bool) -> None:
 
 
 def _save_figure(figure: Figure, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.resolve().parent, prefix=".figure-") as folder:
-        temporary = Path(folder) / path.name
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
     print(f"Figure: {path}")

@@ -3,15 +3,14 @@ back."""
 
 from __future__ import annotations
 
-import os
 import tempfile
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import orix.io
 from orix.crystal_map import CrystalMap
 
+from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn.io._ang import load_ang, write_ang
 
 __all__ = ["check_destination", "check_output", "load", "save"]
@@ -70,14 +69,8 @@ def save(filename: str | Path, xmap: CrystalMap, overwrite: bool | None = None) 
         overwrite = True
     check_output(path, overwrite)
 
-    # Replacing a link would leave the file that it points to as it was
-    path = path.resolve()
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix.lower()}")
-    try:
+    with replacing(path) as temporary:
         _WRITERS[path.suffix.lower()](temporary, xmap)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_output(filename: str | Path, overwrite: bool | None = None) -> None:

@@ -10,11 +10,13 @@ import kikuchipy as kp
 import numpy as np
 from diffpy.structure import Atom
 from diffpy.structure.spacegroups import GetSpaceGroup, SymOp
-from diffsims.structure_factor.atomic_scattering_parameters import ELEMENTS
 from orix.crystal_map import Phase
 from scipy.ndimage import map_coordinates
 
+from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn.io import check_destination
 from kikuchipy_cnn.simulation.lambert import direction_to_lambert
+from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
 
 
 def save_master_pattern(
@@ -42,14 +44,13 @@ def save_master_pattern(
 
     Raises
     ------
-    FileExistsError
-        If the file exists and *overwrite* is False.
+    FileExistsError, FileNotFoundError, NotADirectoryError, \
+    IsADirectoryError, PermissionError
+        As :func:`~kikuchipy_cnn.io.check_destination`.
     ValueError
         If the master pattern is of another kind, has no space group, or no energy is known.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"'{path}' exists. Give overwrite=True to replace it.")
+    check_destination(path, overwrite)
     data = np.asarray(master_pattern.data, dtype=np.float32)
     if master_pattern.projection != "lambert" or data.ndim != 3 or len(data) != 2:
         raise ValueError(
@@ -62,12 +63,8 @@ def save_master_pattern(
         energy = master_pattern.metadata.get_item("Acquisition_instrument.SEM.beam_energy")
     if energy is None:
         raise ValueError("The master pattern does not say its energy. Give energy=... in keV.")
-    temporary = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as temporary:
         _write(temporary, data, master_pattern, energy)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(
@@ -96,7 +93,7 @@ def _write_crystal(group: h5py.Group, phase: Phase) -> None:
     atoms = _asymmetric_unit(phase)
     # Lengths are in nm.
     columns = [[*atom.xyz, atom.occupancy, atom.Bisoequiv / 100] for atom in atoms]
-    numbers = [ELEMENTS.index(atom.element.lower()) + 1 for atom in atoms]
+    numbers = [ATOMIC_NUMBERS[atom.element.capitalize()] for atom in atoms]
     group["AtomData"] = np.array(columns, dtype=np.float32).T
     group["Atomtypes"] = np.array(numbers, dtype=np.int32)
     group["Natomtypes"] = np.array([len(atoms)], dtype=np.int32)

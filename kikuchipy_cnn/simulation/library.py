@@ -19,6 +19,7 @@ from diffpy.structure import Lattice
 from orix.crystal_map import Phase
 from tqdm import tqdm
 
+from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn.simulation.bloch import ENERGIES, BlochParameters
 from kikuchipy_cnn.simulation.lambert import (
     grid_of_operations,
@@ -205,10 +206,8 @@ class MasterPatternLibrary:
         for key, parts in (("values", self._values), ("operations", self._operations)):
             content[key] = np.concatenate(list(parts.values()))
             content[f"{key}_lengths"] = np.array([len(part) for part in parts.values()])
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with open(temporary, "wb") as file:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **content)
-        temporary.replace(path)
 
 
 def load_library(path: str | os.PathLike | None = None) -> MasterPatternLibrary:
@@ -439,10 +438,8 @@ def _simulate(task: tuple[str, Phase, float, int, BlochParameters, Path]) -> np.
     # Two runs may share the folder: each has a temporary file of its own, and the other may have
     # removed the folder.
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-    with open(temporary, "wb") as file:
-        np.save(file, values)
-    temporary.replace(kept)
+    with replacing(kept) as temporary:
+        np.save(temporary, values)
     return values
 
 

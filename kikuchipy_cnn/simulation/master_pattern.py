@@ -23,12 +23,11 @@ from kikuchipy_cnn.simulation.bloch import (
 )
 from kikuchipy_cnn.simulation.lambert import operations_of_phase, symmetric_grid
 from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
+from kikuchipy_cnn.simulation.phases.structures import SHORTEST_AXIS
 
 METHODS = ("dynamical", "kinematical")
 # Farthest, in angstrom, that an operation of the space group may bring an atom from another.
 _SYMMETRY_TOLERANCE = 0.05
-# No lattice in angstrom has a shorter translation, but nearly all in nanometre do.
-_SHORTEST_AXIS = 1.5
 _Task, _Result = TypeVar("_Task"), TypeVar("_Result")
 # Directions solved between two moves of the progress bar.
 _CHUNK = 256
@@ -155,7 +154,7 @@ def check_phase(phase: Phase) -> None:
     if len(structure) == 0:
         raise ValueError(f"{phase.name}: there are no atoms in the unit cell. Give a structure.")
     shortest = min(structure.lattice.abcABG()[:3])
-    if shortest < _SHORTEST_AXIS:
+    if shortest < SHORTEST_AXIS:
         raise ValueError(
             f"{phase.name}: a lattice parameter of {shortest:g} is too short for angstrom. Give "
             "lengths in angstrom."

@@ -126,9 +126,29 @@ def detector_to_crystal(rotations: Rotation, detector: EBSDDetector) -> np.ndarr
         Rotation matrices from the detector's frame (x right, y up, z from the sample to the
         detector) to the crystal's, of shape (n, 3, 3) and data type float32.
     """
-    to_sample = (~detector.sample_to_detector).to_matrix().reshape(3, 3)
-    to_crystal = rotations.flatten().to_matrix()
-    return (to_crystal @ to_sample).astype(np.float32)
+    return (rotations.flatten().to_matrix() @ _detector_to_sample(detector)).astype(np.float32)
+
+
+def sample_to_crystal(matrices: np.ndarray, detector: EBSDDetector) -> Rotation:
+    """Orientations from matrices of :func:`detector_to_crystal`.
+
+    Parameters
+    ----------
+    matrices
+        Rotation matrices from the detector's to the crystal's frame, of shape (n, 3, 3).
+    detector
+        Detector, whose tilts and that of the sample count.
+
+    Returns
+    -------
+    rotations
+        From the sample's to the crystal's frame, as in orix and kikuchipy, n in all.
+    """
+    return Rotation.from_matrix(matrices @ _detector_to_sample(detector).T)
+
+
+def _detector_to_sample(detector: EBSDDetector) -> np.ndarray:
+    return (~detector.sample_to_detector).to_matrix().reshape(3, 3)
 
 
 def project(

@@ -8,12 +8,12 @@ import dask.array as da
 import kikuchipy as kp
 import numpy as np
 from orix.crystal_map import CrystalMap, PhaseList
-from orix.quaternion import Rotation
 from tqdm import tqdm
 
 from kikuchipy_cnn.simulation.camera import Cameras
 from kikuchipy_cnn.simulation.disturbances import Disturbances
 from kikuchipy_cnn.simulation.library import load_library
+from kikuchipy_cnn.simulation.projection import sample_to_crystal
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 
 # Pixels simulated at once. The noise is drawn for so many, so changing it changes the noise.
@@ -214,10 +214,9 @@ def simulate_patterns(
     placed = kp.detectors.EBSDDetector(shape=shape) if detector is None else detector.deepcopy()
     placed.shape = shape
     placed.pc = geometry[:, :3].astype(float)
-    sample_from_detector = (~placed.sample_to_detector).to_matrix().squeeze()
     known = [m.phase for m in master_patterns]
     xmap = CrystalMap(
-        rotations=Rotation.from_matrix(matrices @ sample_from_detector.T),
+        rotations=sample_to_crystal(matrices, placed),
         phase_id=phases,
         x=np.arange(n),
         phase_list=PhaseList({i: phase.deepcopy() for i, phase in enumerate(known)}),
@@ -374,13 +373,12 @@ def _master_patterns_of(
 
 def _with_both_hemispheres(master_pattern: MasterPattern) -> MasterPattern:
     """Complete a master pattern by inversion, where kikuchipy would mirror it."""
-    complete = kp.signals.EBSDMasterPattern(
+    return kp.signals.EBSDMasterPattern(
         hemispheres(master_pattern),
         projection="lambert",
         hemisphere="both",
         phase=master_pattern.phase,
     )
-    return complete
 
 
 def _checked_dtype(dtype: str | np.dtype) -> np.dtype:

@@ -23,7 +23,6 @@ from orix.crystal_map import Phase
 __all__ = [
     "ATOMIC_NUMBERS",
     "PhaseRecord",
-    "aligned_base",
     "load_phase_table",
     "load_phases",
     "phase_from_record",
@@ -161,7 +160,7 @@ class PhaseRecord:
                 kind = "length" if field in _LENGTHS else "angle"
                 self._fail(field, value, f"must be a positive {kind} in {unit}")
         try:
-            aligned_base(self.lattice_parameters)
+            _aligned_base(self.lattice_parameters)
         except np.linalg.LinAlgError:
             angles = self.lattice_parameters[3:]
             self._fail("alpha, beta, gamma", angles, "must be angles that a unit cell can have")
@@ -283,7 +282,7 @@ def phase_from_record(record: PhaseRecord) -> Phase:
     ]
     # In another alignment orix would rotate the lattice and keep the atoms where they are in space,
     # which gives fractional coordinates that the symmetry operations no longer fit.
-    lattice = Lattice(base=aligned_base(record.lattice_parameters))
+    lattice = Lattice(base=_aligned_base(record.lattice_parameters))
     return Phase(
         name=record.name,
         space_group=standard_space_group(record.space_group),
@@ -310,7 +309,7 @@ def _setting(number: int) -> str:
     return ""
 
 
-def aligned_base(parameters: tuple[float, ...]) -> np.ndarray:
+def _aligned_base(parameters: tuple[float, ...]) -> np.ndarray:
     """Return lattice vectors (rows) with a along x and c* along z, as orix has them.
 
     A structure with another orientation of its lattice must not be given to orix: it turns the

@@ -50,7 +50,7 @@ _OCCUPANCY_TOLERANCE = 0.01
 # Sites with occupancies this close are of one kind.
 _SAME_OCCUPANCY = 0.001
 # No lattice has a shorter translation in angstrom, but nearly all in nanometre do.
-_SHORTEST_AXIS = 1.5
+SHORTEST_AXIS = 1.5
 # Cubic angstrom; diamond has 5.7, caesium 117.
 _VOLUME_PER_ATOM = (2.0, 150.0)
 
@@ -583,10 +583,10 @@ def _is_repeated(
 
 def _check_lattice(name: str, lattice: Lattice) -> None:
     lengths = lattice.abcABG()[:3]
-    if not np.isfinite(lattice.abcABG()).all() or min(lengths) < _SHORTEST_AXIS:
+    if not np.isfinite(lattice.abcABG()).all() or min(lengths) < SHORTEST_AXIS:
         raise ValueError(
             f"{name}: lattice parameters {_numbers(lengths)} must be lengths in angstrom, each at "
-            f"least {_SHORTEST_AXIS}; multiply them by 10 if they are in nanometre"
+            f"least {SHORTEST_AXIS}; multiply them by 10 if they are in nanometre"
         )
 
 
