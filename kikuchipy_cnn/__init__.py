@@ -6,6 +6,7 @@ to kikuchipy's EBSD signals.
 """
 
 from kikuchipy_cnn import io
+from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.models import ModelBundle, describe_model, list_models, load_model
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.signal import _attach, classify_space_group
@@ -13,6 +14,7 @@ from kikuchipy_cnn.space_groups import SpaceGroupClasses
 
 __version__ = "0.1.0"
 __all__ = [
+    "LabelClasses",
     "ModelBundle",
     "PatternTransform",
     "SpaceGroupClasses",

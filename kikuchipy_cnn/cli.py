@@ -128,13 +128,15 @@ def _classify(options: argparse.Namespace) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from kikuchipy_cnn import SpaceGroupClasses, describe_model, list_models
+    from kikuchipy_cnn import describe_model, list_models
+    from kikuchipy_cnn.label_classes import classes_from_dict
 
     for name in list_models():
         description = describe_model(name)
-        classes = SpaceGroupClasses(tuple(description["space_groups"]))
+        classes = classes_from_dict(description)
         groups = ", ".join(
-            f"{n} {symbol}" for n, symbol in zip(classes, classes.hermann_mauguin, strict=True)
+            name if number is None else f"{number} {name}"
+            for number, name in zip(classes.space_groups, classes.names, strict=True)
         )
         rows, columns, _ = description["input_shape"]
         print(f"{name}\n  {description['architecture']}, {rows} x {columns} pixels\n  {groups}")

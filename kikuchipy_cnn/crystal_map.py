@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from orix.crystal_map import CrystalMap, create_coordinate_arrays
 from orix.quaternion import Rotation
 from scipy.special import entr
 
-from kikuchipy_cnn.space_groups import SpaceGroupClasses, hermann_mauguin_symbol
+from kikuchipy_cnn.label_classes import LabelClasses
+from kikuchipy_cnn.space_groups import (
+    Classes,
+    SpaceGroupClasses,
+    probability_keys,
+    probability_property,
+)
 
 __all__ = [
     "check_phase_ids",
     "classes_from_crystal_map",
     "probabilities_to_crystal_map",
-    "probability_property",
     "summary_table",
 ]
 
 # A softmax in half precision is off one by some thousandths
 _SUM_TOLERANCE = 0.01
 
-_PROBABILITY_PREFIX = "p_"
 
-
-def probability_property(number: int) -> str:
-    """Return the name of the map property that holds the probability of
-    a space group.
-
-    Parameters
-    ----------
-    number
-        Space-group number.
-    """
-    return f"{_PROBABILITY_PREFIX}{number}"
-
-
-def classes_from_crystal_map(xmap: CrystalMap) -> SpaceGroupClasses:
+def classes_from_crystal_map(xmap: CrystalMap) -> SpaceGroupClasses | LabelClasses:
     """Return the classes whose probabilities a crystal map holds.
 
     Parameters
@@ -49,26 +38,38 @@ def classes_from_crystal_map(xmap: CrystalMap) -> SpaceGroupClasses:
     -------
     classes
         Classes in ascending order, as files do not keep the order of
-        the properties.
+        the properties. Of classes that are not space groups, the space
+        groups are known of those with points only.
 
     Raises
     ------
     ValueError
-        If there are not two class probabilities among the properties.
+        If there are not two class probabilities among the properties,
+        or an indexed point is of another class.
     """
-    matches = (re.fullmatch(rf"{_PROBABILITY_PREFIX}(\d+)", name) for name in xmap.prop)
-    numbers = sorted(int(match[1]) for match in matches if match)
-    if len(numbers) < 2:
+    keys = probability_keys(xmap.prop)
+    numbers = sorted(int(key) for key in keys if key.isdecimal())
+    if len(keys) < 2 or len(numbers) == 1:
         raise ValueError(
-            f"The crystal map has the properties {list(xmap.prop)}, but none like "
+            f"The crystal map has the properties {list(xmap.prop)}, but no two like "
             f"{probability_property(225)!r}: pass a map from classify_space_group()"
         )
-    return SpaceGroupClasses(tuple(numbers))
+    if numbers:
+        classes = SpaceGroupClasses(tuple(numbers))
+    else:
+        groups = {phase.name: phase.space_group for _, phase in xmap.phases}
+        names = sorted(keys)
+        classes = LabelClasses(
+            tuple(names),
+            tuple(None if groups.get(i) is None else groups[i].number for i in names),
+        )
+    check_phase_ids(xmap, classes)
+    return classes
 
 
 def probabilities_to_crystal_map(
     probabilities: np.ndarray,
-    classes: SpaceGroupClasses,
+    classes: Classes,
     *,
     navigation_shape: tuple[int, ...],
     step_sizes: tuple[float, ...] | None = None,
@@ -77,8 +78,7 @@ def probabilities_to_crystal_map(
     indexed: np.ndarray | None = None,
     rotations: Rotation | None = None,
 ) -> CrystalMap:
-    """Return a crystal map with the most probable space group in each
-    point.
+    """Return a crystal map with the most probable class in each point.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def probabilities_to_crystal_map(
         Whether each point has a row in *probabilities*, of the map's
         shape or flattened. If not given, all points have.
     indexed
-        Whether each point in data is to be given a space group, of
-        shape (n points in data,). False is for "no solution". If not
-        given, all points are.
+        Whether each point in data is to be given a class, of shape
+        (n points in data,). False is for "no solution". If not given,
+        all points are.
     rotations
         Rotations of all points or of the points in data, of shape (n,)
         or (n, m), in which case the first of m is used. If not given,
@@ -109,7 +109,8 @@ def probabilities_to_crystal_map(
     Returns
     -------
     xmap
-        Crystal map with space-group numbers as phase IDs, and these
+        Crystal map with the phases of the classes, whose IDs are the
+        space-group numbers if these are the classes, and these
         properties of one value per point:
 
         - scores: probability of the winner, 0 where not indexed
@@ -117,7 +118,7 @@ def probabilities_to_crystal_map(
           one class) to 1 (the same on all)
         - margin: probability of the winner minus that of the runner-up
         - p_225 and so on: probability of each class, see
-          :func:`probability_property`
+          :func:`~kikuchipy_cnn.space_groups.probability_property`
 
     Raises
     ------
@@ -165,7 +166,7 @@ def probabilities_to_crystal_map(
     probabilities = _checked_rows(probabilities, indexed)
 
     phase_id = np.full(in_data.size, -1)
-    winners = np.array(classes.numbers)[probabilities.argmax(axis=1)]
+    winners = np.array(classes.ids)[probabilities.argmax(axis=1)]
     phase_id[in_data] = np.where(indexed, winners, -1)
 
     quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (in_data.size, 1))
@@ -179,8 +180,7 @@ def probabilities_to_crystal_map(
         "entropy": entropy.clip(0, 1),
         "margin": best - runner_up,
     }
-    for number, column in zip(classes, probabilities.T, strict=False):
-        values[probability_property(number)] = column
+    values |= zip(classes.properties, probabilities.T, strict=True)
     properties = {}
     for name, value in values.items():
         properties[name] = np.zeros(in_data.size, dtype=probabilities.dtype)
@@ -198,33 +198,46 @@ def probabilities_to_crystal_map(
     )
 
 
-def check_phase_ids(xmap: CrystalMap, classes: SpaceGroupClasses) -> None:
-    """Raise ValueError unless all indexed points' phase IDs are
+def check_phase_ids(xmap: CrystalMap, classes: Classes) -> None:
+    """Raise ValueError unless all indexed points are of one of the
     classes.
 
     Parameters
     ----------
     xmap
-        Crystal map with space-group numbers as phase IDs.
+        Crystal map.
     classes
-        Classes of the model.
+        Classes of the model. Phases of space groups are told by their
+        IDs, others by their names too, as all such models have the same
+        IDs.
     """
     others = np.setdiff1d(xmap.phase_id, (-1, *classes)).tolist()
     if others:
         raise ValueError(
-            f"The crystal map has the phase IDs {others}, which are not among the space groups "
-            f"{classes.numbers}: pass the classes of the model that made the map"
+            f"The crystal map has the phase IDs {others}, which are not among the {classes.plural} "
+            f"{classes.ids}: pass the classes of the model that made the map"
         )
+    if isinstance(classes, LabelClasses):
+        for phase_id, phase in xmap.phases_in_data:
+            if phase_id == -1:
+                continue
+            name = classes.names[classes.index(phase_id)]
+            if phase.name != name:
+                raise ValueError(
+                    f"Phase {phase_id} of the crystal map is {phase.name!r}, but {name!r} in the "
+                    f"classes {classes.names}: pass the classes of the model that made the map, "
+                    f"and give no property of your own a name like {classes.properties[0]!r}"
+                )
 
 
-def summary_table(xmap: CrystalMap, classes: SpaceGroupClasses) -> str:
-    """Return a table of how many points were given each space group.
+def summary_table(xmap: CrystalMap, classes: Classes) -> str:
+    """Return a table of how many points were given each class.
 
     Parameters
     ----------
     xmap
-        Crystal map with space-group numbers as phase IDs, and the
-        property "scores". Points not in data are not counted.
+        Crystal map with the property "scores". Points not in data are
+        not counted.
     classes
         Classes of the model, each of which gets a row.
 
@@ -236,22 +249,24 @@ def summary_table(xmap: CrystalMap, classes: SpaceGroupClasses) -> str:
     Raises
     ------
     ValueError
-        If a point has a phase ID that is not a class.
+        If an indexed point is not of one of the classes.
     """
     phase_id = xmap.phase_id
     check_phase_ids(xmap, classes)
 
-    def row(label: str, number: str, selected: np.ndarray, *, with_score: bool) -> tuple[str, ...]:
+    def row(
+        label: str, number: int | None, selected: np.ndarray, *, with_score: bool
+    ) -> tuple[str, ...]:
         count = np.count_nonzero(selected)
         fraction = f"{count / max(xmap.size, 1):.1%}"
         score = f"{xmap.prop['scores'][selected].mean():.3f}" if with_score and count else "-"
-        return label, number, str(count), fraction, score
+        return label, str(number or "-"), str(count), fraction, score
 
-    rows = [("Space group", "No.", "Points", "Fraction", "Mean score")]
-    for number in classes:
-        symbol = hermann_mauguin_symbol(number)
-        rows.append(row(symbol, str(number), phase_id == number, with_score=True))
-    rows.append(row("not indexed", "-", phase_id == -1, with_score=False))
+    number_heading = "No." if isinstance(classes, SpaceGroupClasses) else "Space group"
+    rows = [(classes.noun.capitalize(), number_heading, "Points", "Fraction", "Mean score")]
+    for i, name, number in zip(classes.ids, classes.names, classes.space_groups, strict=True):
+        rows.append(row(name, number, phase_id == i, with_score=True))
+    rows.append(row("not indexed", None, phase_id == -1, with_score=False))
 
     widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
     return "\n".join(

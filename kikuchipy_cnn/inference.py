@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
 from kikuchipy_cnn.models.bundle import ModelBundle
-from kikuchipy_cnn.preprocessing import find_circular_mask
+from kikuchipy_cnn.preprocessing import PatternTransform, find_circular_mask
 
 # Patterns looked at to find the detector's mask and whether the static background is still there.
 _N_SAMPLED = 9
@@ -41,8 +41,20 @@ class Prediction:
     valid: np.ndarray
 
 
-class _Batch(NamedTuple):
-    indices: np.ndarray  # into the flattened map
+class Batch(NamedTuple):
+    """Preprocessed patterns.
+
+    Parameters
+    ----------
+    indices
+        Indices of the patterns into the flattened map, of shape (n,).
+    images
+        Network input of shape (n, size, size, 1).
+    valid
+        Boolean array of shape (n,), False where a pattern is constant or not finite.
+    """
+
+    indices: np.ndarray
     images: np.ndarray
     valid: np.ndarray
 
@@ -90,12 +102,16 @@ def predict(
     probabilities = np.zeros((prod(shape), len(bundle.classes)), np.float32)
     valid = np.zeros(prod(shape), bool)
 
-    def preprocess() -> Iterator[_Batch]:
-        for indices, patterns in _batches(_chunks(data, used), batch_size):
-            yield _Batch(indices, *bundle.transform(patterns, signal_mask, static_background))
-
+    batches = preprocessed_batches(
+        data,
+        bundle.transform,
+        used=used,
+        signal_mask=signal_mask,
+        static_background=static_background,
+        batch_size=batch_size,
+    )
     with tqdm(total=total, unit="pattern", disable=not show_progressbar) as progressbar:
-        for batch in in_background(preprocess()):
+        for batch in in_background(batches):
             n = len(batch.indices)
             # One shape for all batches: another one would be compiled anew.
             images = np.pad(batch.images, ((0, batch_size - n), (0, 0), (0, 0), (0, 0)))
@@ -104,6 +120,39 @@ def predict(
             progressbar.update(n)
     probabilities[~valid] = np.nan
     return Prediction(probabilities.reshape(*shape, -1), valid.reshape(shape))
+
+
+def preprocessed_batches(
+    data,
+    transform: PatternTransform,
+    *,
+    used: np.ndarray,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | None = None,
+    batch_size: int = 64,
+) -> Iterator[Batch]:
+    """Read and preprocess the patterns of a NumPy or Dask array, chunk by chunk.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    transform
+        Preprocessing.
+    used
+        Boolean array of the navigation shape, True for the patterns to take.
+    signal_mask, static_background
+        As for :func:`predict`.
+    batch_size
+        Number of patterns of all batches but the last.
+
+    Yields
+    ------
+    batch
+        Some of the patterns, in the order of the flattened map.
+    """
+    for indices, patterns in _batches(_chunks(data, used), batch_size):
+        yield Batch(indices, *transform(patterns, signal_mask, static_background))
 
 
 def sample_patterns(data, navigation_mask: np.ndarray | None = None) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""Figures of space-group maps and of patterns with their
-probabilities.
+"""Figures of maps of space groups, or of other classes, and of patterns
+with their probabilities.
 
 The figures are made without pyplot, so that they need no backend, and
 are not kept alive after use. Save one with
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from diffpy.structure.spacegroups import GetSpaceGroup
@@ -23,16 +23,8 @@ from matplotlib.ticker import AutoLocator
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from orix.crystal_map import CrystalMap
 
-from kikuchipy_cnn.crystal_map import (
-    check_phase_ids,
-    classes_from_crystal_map,
-    probability_property,
-)
-from kikuchipy_cnn.space_groups import (
-    SpaceGroupClasses,
-    hermann_mauguin_symbol,
-    space_group_color,
-)
+from kikuchipy_cnn.crystal_map import check_phase_ids, classes_from_crystal_map
+from kikuchipy_cnn.space_groups import Classes, hermann_mauguin_symbol, space_group_number
 
 if TYPE_CHECKING:
     from kikuchipy.signals import EBSD
@@ -42,24 +34,39 @@ __all__ = ["plot_patterns", "plot_space_groups", "symbol_label"]
 _NOT_INDEXED_COLOR = "white"
 _MASKED_COLOR = "0.7"
 
-# Value in the image of space groups that is no space-group number
+# Value in the image of phases that is no phase ID
 _MASKED = -2
 
 
-def plot_space_groups(xmap: CrystalMap, classes: SpaceGroupClasses | None = None) -> Figure:
-    """Return a figure with a map of the space groups beside one of the
-    scores.
+class _Phase(NamedTuple):
+    id: int
+    name: str
+    color: str
+
+    @property
+    def is_space_group(self) -> bool:
+        return space_group_number(self.name) == self.id
+
+    @property
+    def label(self) -> str:
+        return symbol_label(self.id) if self.is_space_group else self.name
+
+
+def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figure:
+    """Return a figure with a map of the space groups, or of the model's
+    other classes, beside one of the scores.
 
     Parameters
     ----------
     xmap
-        Crystal map with space-group numbers as phase IDs and the
-        property "scores". The smallest rectangle with all points in
-        data is drawn. One row, one column or one point are drawn as two
-        strips, one above the other.
+        Crystal map with the property "scores". The smallest rectangle
+        with all points in data is drawn. One row, one column or one
+        point are drawn as two strips, one above the other.
     classes
         Classes to list in the legend, also those without points. If not
-        given, the space groups in the map are listed.
+        given, the phases in the map are listed. A phase whose ID and
+        name are those of a space group is labelled as such, any other
+        by its name.
 
     Returns
     -------
@@ -70,7 +77,7 @@ def plot_space_groups(xmap: CrystalMap, classes: SpaceGroupClasses | None = None
     ------
     ValueError
         If the map has no property "scores" or no points in data, or a
-        point has a phase ID that is not listed.
+        point is not of one of the classes.
     """
     if xmap.size == 0:
         raise ValueError("The crystal map has no points in data, so there is nothing to draw")
@@ -79,35 +86,41 @@ def plot_space_groups(xmap: CrystalMap, classes: SpaceGroupClasses | None = None
             f"The crystal map has the properties {list(xmap.prop)}, but not 'scores': pass a map "
             "from classify_space_group()"
         )
-    numbers = _numbers_to_list(xmap, classes)
-    space_groups = _image(xmap, xmap.phase_id, fill_value=_MASKED)
+    if classes is None:
+        phases = [_Phase(i, j.name, j.color) for i, j in xmap.phases_in_data if i != -1]
+    else:
+        check_phase_ids(xmap, classes)
+        phases = _phases_of(classes)
+    noun = "space group" if all(i.is_space_group for i in phases) else "class"
+    phase_ids = _image(xmap, xmap.phase_id, fill_value=_MASKED)
     scores = _image(xmap, np.where(xmap.is_indexed, xmap.prop["scores"], np.nan), np.nan)
 
-    is_strip = 1 in space_groups.shape
-    along_y = is_strip and space_groups.shape[0] > 1
+    is_strip = 1 in phase_ids.shape
+    along_y = is_strip and phase_ids.shape[0] > 1
     if is_strip:
-        space_groups, scores = space_groups.reshape(1, -1), scores.reshape(1, -1)
-    handles = _legend_handles(xmap, numbers)
+        phase_ids, scores = phase_ids.reshape(1, -1), scores.reshape(1, -1)
+    handles = _legend_handles(xmap, phases)
     if is_strip:
         fig, axes, colorbar_axes = _strip_axes(handles)
     else:
-        height_to_width = space_groups.shape[0] * xmap.dy / (space_groups.shape[1] * xmap.dx)
+        height_to_width = phase_ids.shape[0] * xmap.dy / (phase_ids.shape[1] * xmap.dx)
         fig, axes, colorbar_axes = _map_axes(handles, height_to_width)
 
     style = {
         "interpolation": "nearest",
-        "extent": _extent(xmap, space_groups.shape, is_strip=is_strip, along_y=along_y),
+        "extent": _extent(xmap, phase_ids.shape, is_strip=is_strip, along_y=along_y),
         "aspect": "auto" if is_strip else "equal",
     }
-    values = [_MASKED, -1, *sorted(numbers)]
-    colors = [_MASKED_COLOR, _NOT_INDEXED_COLOR, *map(space_group_color, sorted(numbers))]
+    ascending = sorted(phases)
+    values = [_MASKED, -1, *(i.id for i in ascending)]
+    colors = [_MASKED_COLOR, _NOT_INDEXED_COLOR, *(i.color for i in ascending)]
     norm = BoundaryNorm([_MASKED - 0.5, *(i + 0.5 for i in values)], len(colors))
-    axes[0].imshow(space_groups, cmap=ListedColormap(colors), norm=norm, **style)
-    axes[0].set_title("Space group")
+    axes[0].imshow(phase_ids, cmap=ListedColormap(colors), norm=norm, **style)
+    axes[0].set_title(noun.capitalize())
 
     # Scores of masked and of not indexed points are both NaN, so these are told apart beneath them
-    colors, norm = [_MASKED_COLOR, _NOT_INDEXED_COLOR], BoundaryNorm([-2.5, -1.5, 230.5], 2)
-    axes[1].imshow(space_groups, cmap=ListedColormap(colors), norm=norm, **style)
+    beneath = ListedColormap([_NOT_INDEXED_COLOR, _MASKED_COLOR])
+    axes[1].imshow(phase_ids == _MASKED, cmap=beneath, vmin=0, vmax=1, **style)
     image = axes[1].imshow(scores, cmap="viridis", vmin=0, vmax=1, **style)
     axes[1].set_title("Score")
     fig.colorbar(
@@ -124,8 +137,8 @@ def plot_space_groups(xmap: CrystalMap, classes: SpaceGroupClasses | None = None
         axes[1].xaxis.set_major_locator(AutoLocator())
         axes[1].set_xlabel(f"{'y' if along_y else 'x'} ({_unit_label(xmap.scan_unit)})")
     else:
-        colorbar_axes.set_xlabel("Probability of the space group")
-        _add_scale_bar(axes[0], space_groups.shape[1] * xmap.dx, xmap.scan_unit)
+        colorbar_axes.set_xlabel(f"Probability of the {noun}")
+        _add_scale_bar(axes[0], phase_ids.shape[1] * xmap.dx, xmap.scan_unit)
     return fig
 
 
@@ -136,8 +149,8 @@ def plot_patterns(
     *,
     indices: Sequence[int] | None = None,
 ) -> Figure:
-    """Return a figure of patterns titled with their space groups, above
-    bars of the probabilities of all classes.
+    """Return a figure of patterns titled with their space groups, or
+    other classes, above bars of the probabilities of all classes.
 
     Parameters
     ----------
@@ -162,9 +175,10 @@ def plot_patterns(
     ValueError
         If the signal and the map differ in number of points, an index
         is outside the map, there is nothing to draw, or the map has no
-        class probabilities.
+        class probabilities or a point of another class.
     """
     classes = classes_from_crystal_map(xmap)
+    phases = _phases_of(classes)
     n_points = xmap.is_in_data.size
     signal_shape = signal.axes_manager.signal_shape[::-1]
     navigation_shape = signal.data.shape[: -len(signal_shape)]
@@ -200,14 +214,15 @@ def plot_patterns(
         darkest, brightest = np.percentile(pattern, (0.5, 99.5))
         ax.imshow(pattern, cmap="gray", vmin=darkest, vmax=brightest)
         ax.set_anchor("S")
-        ax.set_title(_pattern_title(xmap, point), fontsize=10)
+        ax.set_title(_pattern_title(xmap, phases, point), fontsize=10)
         if point is not None:
-            _draw_probabilities(pattern_axes[2 * row + 1, column], xmap, classes, point)
+            probabilities = [xmap.prop[name][point] for name in classes.properties]
+            _draw_probabilities(pattern_axes[2 * row + 1, column], phases, probabilities)
 
     fig.legend(
-        handles=[Patch(color=space_group_color(j), label=symbol_label(j)) for j in classes],
+        handles=[Patch(color=phase.color, label=phase.label) for phase in phases],
         loc="outside lower center",
-        ncols=min(len(classes), 2 * n_columns),
+        ncols=min(len(phases), 2 * n_columns),
         frameon=False,
         handlelength=1,
         handleheight=1,
@@ -247,11 +262,8 @@ def symbol_label(number: int) -> str:
     return f"${label}$"
 
 
-def _numbers_to_list(xmap: CrystalMap, classes: SpaceGroupClasses | None) -> tuple[int, ...]:
-    if classes is not None:
-        check_phase_ids(xmap, classes)
-        return classes.numbers
-    return tuple(int(i) for i in np.unique(xmap.phase_id) if i != -1)
+def _phases_of(classes: Classes) -> list[_Phase]:
+    return [_Phase(*i) for i in zip(classes.ids, classes.names, classes.colors, strict=True)]
 
 
 def _image(xmap: CrystalMap, values: np.ndarray, fill_value: float) -> np.ndarray:
@@ -333,15 +345,19 @@ def _extent(
     return left, left + columns * dx, (rows - 0.5) * dy, -0.5 * dy
 
 
-def _legend_handles(xmap: CrystalMap, numbers: tuple[int, ...]) -> list[Patch]:
+def _legend_handles(xmap: CrystalMap, phases: list[_Phase]) -> list[Patch]:
     def patch(color: str, label: str, count: int) -> Patch:
         text = f"{label}, {count / max(xmap.size, 1):.1%}"
         return Patch(facecolor=color, edgecolor="0.4", linewidth=0.6, label=text)
 
     phase_id = xmap.phase_id
     handles = [
-        patch(space_group_color(i), f"{symbol_label(i)} ({i})", np.count_nonzero(phase_id == i))
-        for i in numbers
+        patch(
+            phase.color,
+            f"{phase.label} ({phase.id})" if phase.is_space_group else phase.label,
+            np.count_nonzero(phase_id == phase.id),
+        )
+        for phase in phases
     ]
     n_not_indexed = np.count_nonzero(phase_id == -1)
     if n_not_indexed:
@@ -384,19 +400,19 @@ def _pattern_indices(xmap: CrystalMap, n: int, indices: Sequence[int] | None) ->
     return chosen
 
 
-def _pattern_title(xmap: CrystalMap, point: int | None) -> str:
+def _pattern_title(xmap: CrystalMap, phases: list[_Phase], point: int | None) -> str:
     if point is None:
         return "masked"
-    number = int(xmap.phase_id[point])
-    if number == -1:
+    phase_id = xmap.phase_id[point]
+    if phase_id == -1:
         return "not indexed"
-    return f"{symbol_label(number)}  {xmap.prop['scores'][point]:.2f}"
+    label = next(phase.label for phase in phases if phase.id == phase_id)
+    return f"{label}  {xmap.prop['scores'][point]:.2f}"
 
 
-def _draw_probabilities(ax: Axes, xmap: CrystalMap, classes: SpaceGroupClasses, point: int) -> None:
+def _draw_probabilities(ax: Axes, phases: list[_Phase], probabilities: list[float]) -> None:
     start = 0.0
-    for number in classes:
-        probability = float(xmap.prop[probability_property(number)][point])
-        ax.barh(0, probability, left=start, color=space_group_color(number))
-        start += probability
+    for phase, probability in zip(phases, probabilities, strict=True):
+        ax.barh(0, probability, left=start, color=phase.color)
+        start += float(probability)
     ax.set_xlim(0, 1)

@@ -71,13 +71,16 @@ def classify_space_group(
     xmap
         Crystal map with one phase per space group found, named by its
         Hermann-Mauguin symbol, with the space-group number as phase ID.
-        Properties are ``scores``, the probability of the winner,
-        ``entropy``, from 0 (sure) to 1 (no idea), ``margin``, the
-        distance to the second, and the probability of each space group,
-        such as ``p_225``. Rotations are those of the signal's crystal
-        map, if it has one, or identity: classification gives no
-        orientations. Constant patterns and patterns with values that are
-        not finite are not indexed (phase ID -1).
+        If the model's classes are others, such as phases or Laue
+        groups, these are the phases, by name, numbered from 1 in the
+        order of the model. Properties are ``scores``, the probability
+        of the winner, ``entropy``, from 0 (sure) to 1 (no idea),
+        ``margin``, the distance to the second, and the probability of
+        each class, such as ``p_225`` or ``p_Ni3Al``, with ``:`` for
+        ``/``. Rotations are those of the signal's crystal map, if it
+        has one, or identity: classification gives no orientations.
+        Constant patterns and patterns with values that are not finite
+        are not indexed (phase ID -1).
 
     Raises
     ------
@@ -102,7 +105,7 @@ def classify_space_group(
     scan = _scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
     signal_shape = signal.axes_manager.signal_shape[::-1]
-    _check_patterns(signal)
+    check_patterns(signal)
     navigation_mask = _checked_mask(navigation_mask, "navigation_mask", navigation_shape)
     signal_mask = _checked_mask(signal_mask, "signal_mask", signal_shape)
     background = _checked_background(static_background, signal_shape)
@@ -116,9 +119,7 @@ def classify_space_group(
     if mask_found:
         signal_mask = find_signal_mask(sampled)
     if static_background is None:
-        own = _own_background(signal, signal_shape)
-        if own is not None and carries_background(sampled, own, signal_mask):
-            background = own
+        background = background_to_remove(signal, sampled, signal_mask)
 
     used = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
     n_patterns = int(used.sum())
@@ -169,7 +170,8 @@ def _attach() -> None:
         EBSD.classify_space_group = classify_space_group
 
 
-def _check_patterns(signal: EBSD) -> None:
+def check_patterns(signal: EBSD) -> None:
+    """Raise ValueError unless a signal has patterns that can be classified."""
     if signal.data.ndim < 2 or signal.axes_manager.signal_dimension != 2:
         raise ValueError(
             f"{signal} has {signal.axes_manager.signal_dimension} signal dimensions, not 2."
@@ -239,10 +241,33 @@ def _checked_background(background, shape: tuple[int, ...]) -> np.ndarray | None
     return background
 
 
-def _own_background(signal: EBSD, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The signal's static background where it fits the patterns."""
+def background_to_remove(
+    signal: EBSD, sampled: np.ndarray, signal_mask: np.ndarray | None
+) -> np.ndarray | None:
+    """Find the static background that a signal has and that is still in its patterns.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    sampled
+        Some of them, from :func:`~kikuchipy_cnn.inference.sample_patterns`.
+    signal_mask
+        Boolean mask of shape (rows, columns), False for the pixels to use.
+
+    Returns
+    -------
+    static_background
+        Background of shape (rows, columns), or None.
+
+    Warns
+    -----
+    UserWarning
+        If the signal's background has another shape than its patterns.
+    """
     if signal.static_background is None:
         return None
+    shape = sampled.shape[1:]
     background = np.asarray(signal.static_background, dtype=np.float32)
     if background.shape != shape:
         warnings.warn(
@@ -251,7 +276,7 @@ def _own_background(signal: EBSD, shape: tuple[int, ...]) -> np.ndarray | None:
             stacklevel=3,
         )
         return None
-    return background
+    return background if carries_background(sampled, background, signal_mask) else None
 
 
 def _rotations(signal: EBSD, navigation_shape: tuple[int, ...]) -> Rotation | None:
@@ -294,7 +319,7 @@ def _information(
     return (
         "Space group classification information:\n"
         f"  Model: {bundle.name} ({bundle.architecture}, {size} x {size} pixels)\n"
-        f"  Space groups: {', '.join(bundle.classes.hermann_mauguin)}\n"
+        f"  {bundle.classes.plural.capitalize()}: {', '.join(bundle.classes.names)}\n"
         f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels\n"
         f"  Static background: {'divided by' if has_background else 'none'}\n"
         f"  Signal mask: {mask}"

@@ -1,11 +1,12 @@
-"""Ordered space-group classes of a model, their symbols and groupings."""
+"""Ordered classes of a model, space groups, their symbols and groupings."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import matplotlib.colors as mcolors
 import numpy as np
@@ -13,9 +14,14 @@ from diffpy.structure.spacegroups import GetSpaceGroup
 from orix.crystal_map import Phase, PhaseList
 
 __all__ = [
+    "Classes",
     "SpaceGroupClasses",
+    "checked_space_group",
+    "distinct_colors",
     "hermann_mauguin_symbol",
     "laue_group",
+    "probability_keys",
+    "probability_property",
     "space_group_color",
     "space_group_number",
 ]
@@ -35,22 +41,134 @@ _LAST_OF_LAUE_GROUP = {
     "m-3m": 230,
 }
 
-# Chosen by eye to be told apart where they meet in one map
+_PROBABILITY_PREFIX = "p_"
+
+# Chosen by eye to be told apart where they meet in one map, the most different ones first
 _COMMON_COLORS = {
-    194: "mediumpurple",
-    221: "gold",
-    223: "orchid",
     225: "royalblue",
-    227: "seagreen",
     229: "orangered",
+    221: "gold",
+    227: "seagreen",
+    194: "mediumpurple",
     230: "skyblue",
+    223: "orchid",
 }
 
 
+class Classes:
+    """What a model tells apart, in the order of its outputs.
+
+    This is what :class:`SpaceGroupClasses` and
+    :class:`~kikuchipy_cnn.label_classes.LabelClasses` have in common.
+    The length is the number of classes, and iteration is over the phase
+    IDs.
+
+    Attributes
+    ----------
+    ids
+        Phase ID of each class in a crystal map.
+    names
+        Name of each class, which is its phase's.
+    space_groups
+        Space-group number of each class, None where it is not known.
+    colors
+        Name of a color of each class.
+    properties
+        Name of the map property with the probability of each class, see
+        :func:`probability_property`.
+    noun, plural
+        What the user knows a class as, and several.
+    """
+
+    noun: ClassVar[str]
+    plural: ClassVar[str]
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+    space_groups: tuple[int | None, ...]
+    colors: tuple[str, ...]
+    properties: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids)
+
+    def index(self, phase_id: int) -> int:
+        """Return the position of a class among the classes.
+
+        Parameters
+        ----------
+        phase_id
+            Phase ID of the class, which is the number if it is a space
+            group.
+
+        Raises
+        ------
+        ValueError
+            If it is not the ID of a class.
+        """
+        if phase_id not in self.ids:
+            raise ValueError(
+                f"{self.noun.capitalize()} {phase_id} is not among the classes {self.ids}"
+            )
+        return self.ids.index(phase_id)
+
+    def phase_list(self) -> PhaseList:
+        """Return one phase per class, with its ID, name, color and
+        space group.
+
+        A class without a space group that is named as a Laue group is
+        given that point group. The structures are without atoms, in
+        orix's default lattice of unit lengths, as the classes say
+        nothing of either.
+        """
+        return PhaseList(
+            {
+                phase_id: Phase(
+                    name=name,
+                    space_group=number,
+                    point_group=name if number is None and name in _LAST_OF_LAUE_GROUP else None,
+                    color=color,
+                )
+                for phase_id, name, number, color in zip(
+                    self.ids, self.names, self.space_groups, self.colors, strict=True
+                )
+            }
+        )
+
+    def check_probabilities(self, probabilities: np.ndarray) -> None:
+        """Raise ValueError unless the array has one column per class.
+
+        Parameters
+        ----------
+        probabilities
+            Array to check, which should be of shape (n, n classes).
+        """
+        if np.ndim(probabilities) != 2 or np.shape(probabilities)[1] != len(self):
+            raise ValueError(
+                f"Probabilities of shape {np.shape(probabilities)} must be of shape "
+                f"(n, {len(self)}), with one column for each of the {self.plural} "
+                f"{', '.join(self.names)}"
+            )
+
+    def to_dict(self) -> dict[str, list]:
+        """Return the classes as
+        :func:`~kikuchipy_cnn.label_classes.classes_from_dict` reads
+        them, ready for JSON.
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class SpaceGroupClasses:
+class SpaceGroupClasses(Classes):
     """Space groups that a model tells apart, in the order of its
     outputs.
+
+    The phase IDs are the space-group numbers, the names the short
+    Hermann-Mauguin symbols. A class's color depends on its space group
+    only.
 
     Parameters
     ----------
@@ -75,10 +193,13 @@ class SpaceGroupClasses:
     1
     """
 
+    noun = "space group"
+    plural = "space groups"
+
     numbers: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        numbers = tuple(_checked_number(i) for i in self.numbers)
+        numbers = tuple(checked_space_group(i) for i in self.numbers)
         for i in numbers:
             if numbers.count(i) > 1:
                 raise ValueError(f"Space group {i} is repeated in {numbers}; give it once")
@@ -86,11 +207,25 @@ class SpaceGroupClasses:
             raise ValueError(f"There must be at least two space groups, but there are {numbers}")
         object.__setattr__(self, "numbers", numbers)
 
-    def __len__(self) -> int:
-        return len(self.numbers)
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.numbers
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.hermann_mauguin
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        return self.numbers
+
+    @property
+    def colors(self) -> tuple[str, ...]:
+        return tuple(space_group_color(i) for i in self)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        return tuple(probability_property(i) for i in self)
 
     @property
     def hermann_mauguin(self) -> tuple[str, ...]:
@@ -107,41 +242,8 @@ class SpaceGroupClasses:
         """Symbols of the Laue groups, e.g. "m-3m"."""
         return tuple(laue_group(i) for i in self)
 
-    def index(self, number: int) -> int:
-        """Return the position of a space group among the classes.
-
-        Parameters
-        ----------
-        number
-            Space-group number.
-
-        Raises
-        ------
-        ValueError
-            If the space group is not a class.
-        """
-        if number not in self.numbers:
-            raise ValueError(f"Space group {number} is not among the classes {self.numbers}")
-        return self.numbers.index(number)
-
-    def phase_list(self) -> PhaseList:
-        """Return one phase per class, identified by its space-group
-        number and named by its Hermann-Mauguin symbol.
-
-        A phase's color depends on its space group only. Its structure
-        is without atoms, in orix's default lattice of unit lengths, as
-        the space group says nothing of either.
-        """
-        return PhaseList(
-            {
-                number: Phase(
-                    name=hermann_mauguin_symbol(number),
-                    space_group=number,
-                    color=space_group_color(number),
-                )
-                for number in self
-            }
-        )
+    def to_dict(self) -> dict[str, list]:
+        return {"space_groups": list(self.numbers)}
 
     def sum_by_centring(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Return the probability of each lattice centring.
@@ -185,20 +287,6 @@ class SpaceGroupClasses:
         """
         return self._sum_by(self.laue_groups, probabilities)
 
-    def check_probabilities(self, probabilities: np.ndarray) -> None:
-        """Raise ValueError unless the array has one column per class.
-
-        Parameters
-        ----------
-        probabilities
-            Array to check, which should be of shape (n, n classes).
-        """
-        if np.ndim(probabilities) != 2 or np.shape(probabilities)[1] != len(self):
-            raise ValueError(
-                f"Probabilities of shape {np.shape(probabilities)} must be of shape "
-                f"(n, {len(self)}), with one column for each of the space groups {self.numbers}"
-            )
-
     def _sum_by(self, labels: tuple[str, ...], probabilities: np.ndarray) -> dict[str, np.ndarray]:
         probabilities = np.asarray(probabilities)
         self.check_probabilities(probabilities)
@@ -206,6 +294,29 @@ class SpaceGroupClasses:
             label: probabilities[:, [i == label for i in labels]].sum(axis=1)
             for label in dict.fromkeys(labels)
         }
+
+
+def checked_space_group(number: int) -> int:
+    """Return a space-group number as Python's own integer.
+
+    Parameters
+    ----------
+    number
+        Space-group number.
+
+    Raises
+    ------
+    TypeError
+        If the number is not an integer.
+    ValueError
+        If the number is not in 1-230.
+    """
+    if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__"):
+        raise TypeError(f"Space group {number!r} must be an integer in 1-230")
+    number = operator.index(number)
+    if not 1 <= number <= 230:
+        raise ValueError(f"Space group {number} must be in 1-230")
+    return number
 
 
 def hermann_mauguin_symbol(number: int) -> str:
@@ -228,7 +339,7 @@ def hermann_mauguin_symbol(number: int) -> str:
     diffpy's "H" for hexagonal axes of a rhombohedral lattice is the "R"
     of the International Tables.
     """
-    return _symbols()[_checked_number(number) - 1]
+    return _symbols()[checked_space_group(number) - 1]
 
 
 def space_group_number(hermann_mauguin: str) -> int | None:
@@ -261,7 +372,7 @@ def laue_group(number: int) -> str:
     ValueError
         If the number is not in 1-230.
     """
-    number = _checked_number(number)
+    number = checked_space_group(number)
     return next(label for label, last in _LAST_OF_LAUE_GROUP.items() if number <= last)
 
 
@@ -280,17 +391,62 @@ def space_group_color(number: int) -> str:
     ValueError
         If the number is not in 1-230.
     """
-    number = _checked_number(number)
+    number = checked_space_group(number)
     return _COMMON_COLORS.get(number) or _colors()[number - 1]
 
 
-def _checked_number(number: int) -> int:
-    if isinstance(number, (bool, np.bool_)) or not hasattr(number, "__index__"):
-        raise TypeError(f"Space group {number!r} must be an integer in 1-230")
-    number = operator.index(number)
-    if not 1 <= number <= 230:
-        raise ValueError(f"Space group {number} must be in 1-230")
-    return number
+def distinct_colors(n: int) -> tuple[str, ...]:
+    """Return names of colors that orix takes, those first that are told
+    apart best.
+
+    Parameters
+    ----------
+    n
+        Number of colors. There are about 700 different ones; beyond
+        them, they are repeated.
+    """
+    colors = (*_COMMON_COLORS.values(), *_colors())
+    return tuple(colors[i % len(colors)] for i in range(n))
+
+
+def probability_property(key: int | str) -> str:
+    """Return the name of the map property that holds the probability of
+    a class.
+
+    Parameters
+    ----------
+    key
+        Space-group number, or the class's name where classes are not
+        space groups.
+
+    Notes
+    -----
+    "/" is written ":", as HDF5 takes it for a group.
+
+    Examples
+    --------
+    >>> probability_property(225)
+    'p_225'
+    >>> probability_property("4/mmm")
+    'p_4:mmm'
+    """
+    return f"{_PROBABILITY_PREFIX}{key}".replace("/", ":")
+
+
+def probability_keys(properties: Iterable[str]) -> list[str]:
+    """Return the keys for which :func:`probability_property` gives some
+    of the names of map properties.
+
+    Parameters
+    ----------
+    properties
+        Names of all properties of a map.
+    """
+    return [
+        name.removeprefix(_PROBABILITY_PREFIX).replace(":", "/")
+        for name in properties
+        if name.startswith(_PROBABILITY_PREFIX)
+    ]
 
 
 @cache
@@ -311,4 +467,4 @@ def _colors() -> tuple[str, ...]:
     stride = round(len(names) * 0.618)
     while np.gcd(stride, len(names)) > 1:
         stride += 1
-    return tuple(names[i * stride % len(names)] for i in range(230))
+    return tuple(names[i * stride % len(names)] for i in range(len(names)))

@@ -5,12 +5,13 @@ from orix.quaternion import Rotation
 from kikuchipy_cnn.crystal_map import (
     classes_from_crystal_map,
     probabilities_to_crystal_map,
-    probability_property,
     summary_table,
 )
+from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 
 CLASSES = SpaceGroupClasses((229, 225, 194))
+LABELS = LabelClasses(("Ni", "Ni3Al", "m-3m"), (225, 221, None))
 PROBABILITIES = np.array(
     [
         [0.7, 0.2, 0.1],
@@ -23,9 +24,9 @@ PROBABILITIES = np.array(
 )
 
 
-def make(probabilities=PROBABILITIES, navigation_shape=(2, 3), **kwargs):
+def make(probabilities=PROBABILITIES, navigation_shape=(2, 3), classes=CLASSES, **kwargs):
     return probabilities_to_crystal_map(
-        probabilities, CLASSES, navigation_shape=navigation_shape, **kwargs
+        probabilities, classes, navigation_shape=navigation_shape, **kwargs
     )
 
 
@@ -49,7 +50,6 @@ def test_properties():
     assert np.allclose(xmap.p_229, PROBABILITIES[:, 0])
     assert np.allclose(xmap.p_225, PROBABILITIES[:, 1])
     assert np.allclose(xmap.p_194, PROBABILITIES[:, 2])
-    assert probability_property(229) == "p_229"
     assert all(xmap.prop[i].ndim == 1 for i in xmap.prop)
 
 
@@ -186,7 +186,7 @@ def test_classes_from_crystal_map():
     xmap = make()
     assert classes_from_crystal_map(xmap).numbers == (194, 225, 229)
     del xmap.prop["p_194"], xmap.prop["p_225"]
-    with pytest.raises(ValueError, match="but none like 'p_225'"):
+    with pytest.raises(ValueError, match="but no two like 'p_225'"):
         classes_from_crystal_map(xmap)
 
 
@@ -206,3 +206,66 @@ def test_summary_table():
 def test_summary_table_of_other_classes():
     with pytest.raises(ValueError, match=r"phase IDs \[229\], which are not among"):
         summary_table(make(), SpaceGroupClasses((225, 194)))
+
+
+class TestLabels:
+    def test_winners_and_phases(self):
+        xmap = make(classes=LABELS)
+        assert xmap.phase_id.tolist() == [1, 2, 2, 2, 1, 2]
+        assert xmap.phases.names == ["Ni", "Ni3Al"]
+        assert [i.number for i in xmap.phases.space_groups] == [225, 221]
+        assert xmap.phases.colors == list(LABELS.phase_list().colors[:2])
+        assert np.allclose(xmap.prop["p_Ni3Al"], PROBABILITIES[:, 1])
+        assert np.allclose(xmap.prop["p_m-3m"], PROBABILITIES[:, 2])
+
+    def test_classes_from_crystal_map(self):
+        probabilities = PROBABILITIES[:, [0, 2, 1]]
+        xmap = make(probabilities, classes=LABELS)
+        assert set(xmap.phase_id) == {1, 3}
+        # Orders of properties get lost in files
+        xmap.prop["p_Ni"] = xmap.prop.pop("p_Ni")
+        # That of Ni3Al, which has no points, is not in the map
+        assert classes_from_crystal_map(xmap) == LabelClasses(LABELS.names, (225, None, None))
+        xmap.phases["m-3m"].space_group = 227
+        assert classes_from_crystal_map(xmap).space_groups == (225, None, 227)
+
+    def test_laue_groups_and_centrings(self):
+        for classes in (LabelClasses(("4/mmm", "m-3", "mmm")), LabelClasses(("F", "I", "P"))):
+            assert classes_from_crystal_map(make(classes=classes)) == classes
+
+    def test_order_is_that_of_the_names(self):
+        # "/" sorts before digits, but the ":" in its place after them
+        classes = LabelClasses(("2/m", "20a", "2a"))
+        xmap = make(classes=classes)
+        assert classes_from_crystal_map(xmap) == classes
+
+    def test_property_that_is_no_class(self):
+        xmap = make(classes=LABELS)
+        xmap.prop["p_value"] = np.zeros(6)
+        xmap.prop["p_A"] = np.zeros(6)
+        with pytest.raises(ValueError, match="Phase 1 .* is 'Ni', but 'A' in .* no property"):
+            classes_from_crystal_map(xmap)
+        # Space groups are told from such properties
+        xmap = make()
+        xmap.prop["p_value"] = np.zeros(6)
+        assert classes_from_crystal_map(xmap).numbers == (194, 225, 229)
+
+    def test_summary_table(self):
+        xmap = make(classes=LABELS, indexed=np.arange(6) != 5)
+        assert summary_table(xmap, LABELS).split("\n") == [
+            "Class        Space group  Points  Fraction  Mean score",
+            "Ni                   225       2     33.3%       0.850",
+            "Ni3Al                221       3     50.0%       0.600",
+            "m-3m                   -       0      0.0%           -",
+            "not indexed            -       1     16.7%           -",
+        ]
+
+    def test_classes_of_another_model(self):
+        xmap = make(classes=LABELS)
+        # The IDs are the same
+        with pytest.raises(ValueError, match="Phase 1 of the crystal map is 'Ni', but 'Cu'"):
+            summary_table(xmap, LabelClasses(("Cu", "Ni3Al", "m-3m")))
+        with pytest.raises(ValueError, match=r"phase IDs \[1, 2\], which are not among the space"):
+            summary_table(xmap, CLASSES)
+        with pytest.raises(ValueError, match=r"IDs \[225, 229\], .* among the classes \(1, 2, 3\)"):
+            summary_table(make(), LABELS)

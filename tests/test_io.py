@@ -9,11 +9,13 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
 import kikuchipy_cnn.io
-from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
+from kikuchipy_cnn.crystal_map import classes_from_crystal_map, probabilities_to_crystal_map
 from kikuchipy_cnn.io import check_output, load, save
+from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 
 CLASSES = SpaceGroupClasses((229, 225, 166))
+LABELS = LabelClasses(("-1", "4/mmm", "Ni3Al (L1_2)"), (None, None, 221))
 SHAPE = (3, 4)
 NUMBERS = np.array([229, 225, 225, 229, 225, 166, 166, 225, 225, 166, 166, 229])
 INDEXED = np.arange(12) != 5
@@ -21,14 +23,14 @@ INDEXED = np.arange(12) != 5
 
 def make(
     shape=SHAPE, indexed=INDEXED, step_sizes=(0.25, 0.123456), scan_unit="um", *,
-    identity=False, **kwargs,
+    identity=False, classes=CLASSES, **kwargs,
 ):  # fmt: skip
     n = len(indexed)
     probabilities = np.full((n, 3), 0.1)
     probabilities[np.arange(n), [CLASSES.index(i) for i in NUMBERS[:n]]] = 0.8
     rotations = Rotation.from_euler(np.linspace(0.1, 1.5, 3 * n).reshape(n, 3))
     return probabilities_to_crystal_map(
-        probabilities, CLASSES, navigation_shape=shape, step_sizes=step_sizes, scan_unit=scan_unit,
+        probabilities, classes, navigation_shape=shape, step_sizes=step_sizes, scan_unit=scan_unit,
         indexed=indexed, rotations=None if identity else rotations, **kwargs,
     )  # fmt: skip
 
@@ -174,6 +176,38 @@ def test_ang_of_other_phases(tmp_path):
     assert loaded.phases["steel"].point_group.name == "432"
     assert loaded.phases["glass"].point_group.name == "1"
     assert loaded.prop["ci"].tolist() == [0] * n
+
+
+@pytest.mark.parametrize(
+    ("classes", "point_groups"),
+    [
+        (LABELS, ["1", "422", "432"]),
+        (LabelClasses(("F", "I", "P")), ["1", "1", "1"]),
+    ],
+)
+def test_ang_of_labels(tmp_path, classes, point_groups):
+    xmap = make(classes=classes)
+    save(tmp_path / "a.ang", xmap)
+    loaded = load(tmp_path / "a.ang")
+    assert np.array_equal(loaded.phase_id, xmap.phase_id)
+    assert loaded.phases.names[1:] == list(classes.names)
+    assert [i.name for i in loaded.phases.point_groups[1:]] == point_groups
+    assert np.allclose(loaded.prop["ci"], np.where(INDEXED, 0.8, -1))
+
+
+@pytest.mark.parametrize("classes", [LABELS, LabelClasses(("F", "I", "P"))])
+def test_hdf5_of_labels(tmp_path, classes):
+    xmap = make(classes=classes)
+    save(tmp_path / "a.h5", xmap)
+    loaded = load(tmp_path / "a.h5")
+    assert np.array_equal(loaded.phase_id, xmap.phase_id)
+    assert classes_from_crystal_map(loaded) == classes
+    assert set(loaded.prop) == set(xmap.prop)
+    assert all(np.array_equal(loaded.prop[i], xmap.prop[i]) for i in xmap.prop)
+    assert loaded.phases.names == ["not_indexed", *classes.names]
+    assert loaded.phases.colors == xmap.phases.colors
+    expected = [i and i.name for i in classes.phase_list().point_groups]
+    assert [i and i.name for i in loaded.phases.point_groups[1:]] == expected
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])

@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from kikuchipy_cnn import describe_model, list_models, load_model
+from kikuchipy_cnn import LabelClasses, describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.bundle import _sha256_of_description
@@ -88,6 +89,30 @@ class TestBundle:
         images = rng.normal(size=(4, 32, 32, 1)).astype(np.float32)
         expected = tiny_bundle.predict_probabilities(images)
         np.testing.assert_allclose(loaded.predict_probabilities(images), expected, atol=2e-3)
+
+    def test_round_trip_of_labels(self, tiny_bundle, tmp_path):
+        classes = LabelClasses(("4/mmm", "Ni", "Ni3Al"), (None, 225, 221))
+        bundle = replace(tiny_bundle, classes=classes)
+        loaded = load_bundle(bundle.save(tmp_path / "labels"))
+        assert loaded.classes == classes
+        assert repr(loaded).endswith("3 classes: 4/mmm, Ni, Ni3Al)")
+        description = json.loads((tmp_path / "labels" / "bundle.json").read_text())
+        assert description["labels"] == ["4/mmm", "Ni", "Ni3Al"]
+        assert description["space_groups"] == [None, 225, 221]
+
+    def test_json_of_space_groups(self, saved):
+        """The packaged models' sums depend on it, down to the order of the keys."""
+        description = json.loads((saved / "bundle.json").read_text())
+        assert description["space_groups"] == [221, 225, 229]
+        assert list(description) == list(describe_model("xception_fewshot"))
+
+    @pytest.mark.parametrize("labels", ["F", ["I", "F", "P"], ["F", "I", 3], ["F", "I"], 3])
+    def test_labels_that_cannot_be_used(self, saved, labels):
+        description = json.loads((saved / "bundle.json").read_text()) | {"labels": labels}
+        description["sha256"]["bundle.json"] = _sha256_of_description(description)
+        (saved / "bundle.json").write_text(json.dumps(description))
+        with pytest.raises(BundleError, match="no usable model bundle"):
+            load_bundle(saved)
 
     def test_probabilities(self, tiny_bundle, rng):
         """A softmax of the logits divided by the temperature."""

@@ -5,20 +5,24 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.mathtext import MathTextParser
+from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.quaternion import Rotation
 
 from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
+from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.plotting import plot_patterns, plot_space_groups, symbol_label
 from kikuchipy_cnn.space_groups import SpaceGroupClasses, space_group_color
 
 CLASSES = SpaceGroupClasses((229, 225, 194))
+LABELS = LabelClasses(("Ni", "Ni3Al", "m-3m"), (225, 225, None))
 WINNERS = np.array([229, 229, 225, 229, 225, 225, 229, 225, 229, 225, 229, 229])
 
 
-def make(shape=(3, 4), n=12, **kwargs):
+def make(shape=(3, 4), n=12, classes=CLASSES, **kwargs):
     probabilities = np.full((n, 3), 0.125)
     probabilities[np.arange(n), [CLASSES.index(i) for i in WINNERS[:n]]] = 0.75
     kwargs = {"step_sizes": (0.5,) * len(shape), "scan_unit": "um", **kwargs}
-    return probabilities_to_crystal_map(probabilities, CLASSES, navigation_shape=shape, **kwargs)
+    return probabilities_to_crystal_map(probabilities, classes, navigation_shape=shape, **kwargs)
 
 
 def legend_texts(fig):
@@ -146,10 +150,68 @@ def test_map_without_scores():
 def test_map_with_other_phases():
     with pytest.raises(ValueError, match=r"phase IDs \[229\]"):
         plot_space_groups(make(), SpaceGroupClasses((225, 194)))
-    xmap = make()
-    xmap._phase_id[:] = 0
-    with pytest.raises(ValueError, match="Space group 0 must be in 1-230"):
-        plot_space_groups(xmap)
+    with pytest.raises(ValueError, match="is 'Ni', but 'Cu'"):
+        plot_space_groups(make(classes=LABELS), LabelClasses(("Cu", "Ni3Al", "m-3m")))
+
+
+def test_map_of_labels():
+    xmap = make(classes=LABELS)
+    fig = plot_space_groups(xmap, LABELS)
+    assert legend_texts(fig) == ["Ni, 58.3%", "Ni3Al, 41.7%", "m-3m, 0.0%"]
+    assert [i.get_title() for i in fig.axes[:2]] == ["Class", "Score"]
+    assert fig.axes[2].get_xlabel() == "Probability of the class"
+    handles = [to_rgba(i.get_facecolor()) for i in fig.legends[0].get_patches()]
+    assert handles == [to_rgba(i) for i in LABELS.colors]
+    # Space groups are shared, colors are not
+    assert len(set(handles)) == 3
+    drawn = drawn_colors(fig.axes[0].images[0])
+    assert np.allclose(drawn[0, 0], handles[0])
+    assert np.allclose(drawn[0, 2], handles[1])
+
+    without_classes = plot_space_groups(xmap)
+    assert legend_texts(without_classes) == ["Ni, 58.3%", "Ni3Al, 41.7%"]
+    assert np.array_equal(drawn_colors(without_classes.axes[0].images[0]), drawn)
+
+
+def test_map_of_more_labels_than_there_are_space_groups():
+    classes = LabelClasses([f"phase {i:03d}" for i in range(300)])
+    probabilities = np.eye(300)[[0, 298, 299, 231]]
+    xmap = probabilities_to_crystal_map(probabilities, classes, navigation_shape=(2, 2))
+    fig = plot_space_groups(xmap)
+    drawn = drawn_colors(fig.axes[0].images[0]).reshape(4, 4)
+    expected = [to_rgba(classes.colors[i]) for i in (0, 298, 299, 231)]
+    assert np.allclose(drawn, expected)
+    # Nothing is masked beneath the scores
+    assert np.allclose(drawn_colors(fig.axes[1].images[0]), 1)
+
+
+def test_map_of_phases_from_elsewhere():
+    xmap = CrystalMap(
+        Rotation.identity((6,)),
+        phase_id=np.array([0, 0, 2, -1, 229, 229]),
+        phase_list=PhaseList(
+            {
+                0: Phase("nickel", space_group=225, color="red"),
+                2: Phase("P-1", space_group=2, color="lime"),
+                229: Phase("ferrite", space_group=229, color="blue"),
+            }
+        ),
+        prop={"scores": np.full(6, 0.5)},
+    )
+    fig = plot_space_groups(xmap)
+    assert legend_texts(fig)[:3] == [
+        "nickel, 33.3%",
+        r"$P\overline{1}$ (2), 16.7%",
+        "ferrite, 33.3%",
+    ]
+    assert fig.axes[0].get_title() == "Class"
+    drawn = drawn_colors(fig.axes[0].images[0])[0]
+    assert np.allclose(drawn[[0, 2, 3, 4]], [to_rgba(i) for i in ("red", "lime", "white", "blue")])
+
+
+def test_map_without_indexed_points():
+    fig = plot_space_groups(make(indexed=np.zeros(12, dtype=bool)))
+    assert legend_texts(fig) == ["not indexed, 100.0%"]
 
 
 def test_map_without_points():
@@ -175,6 +237,15 @@ def test_patterns(signal):
     flat = signal.data.reshape(12, 5, 6)
     assert all(np.array_equal(i, flat[j]) for i, j in zip(images, (0, 4, 7, 11), strict=False))
     assert legend_texts(fig) == [symbol_label(i) for i in (194, 225, 229)]
+
+
+def test_patterns_of_labels(signal):
+    fig = plot_patterns(signal, make(classes=LABELS), n=4)
+    assert titles(fig) == ["Ni  0.75", "Ni3Al  0.75", "Ni3Al  0.75", "Ni  0.75"]
+    assert legend_texts(fig) == list(LABELS.names)
+    bars = [i for ax in fig.axes for i in ax.patches][:3]
+    assert [i.get_width() for i in bars] == [0.75, 0.125, 0.125]
+    assert [i.get_facecolor() for i in bars] == [to_rgba(i) for i in LABELS.colors]
 
 
 def test_chosen_patterns(signal):

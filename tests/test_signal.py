@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import dask.array as da
 import kikuchipy as kp
@@ -10,6 +11,8 @@ from kikuchipy.signals import EBSD, LazyEBSD
 from orix.quaternion import Rotation
 
 import kikuchipy_cnn
+from kikuchipy_cnn.crystal_map import classes_from_crystal_map, summary_table
+from kikuchipy_cnn.plotting import plot_patterns, plot_space_groups
 from kikuchipy_cnn.signal import _attach
 
 
@@ -162,6 +165,40 @@ class TestResult:
         assert "Space groups: Pm-3m, Fm-3m, Im-3m" in out
         assert "Classifying 9 pattern(s) of 60 x 60 pixels" in out
         assert "patterns/s" in out
+
+    def test_model_of_labels(self, nickel, tiny_bundle, tmp_path, capsys):
+        """From a bundle on disk to figures and files."""
+        classes = kikuchipy_cnn.LabelClasses(("4/mmm", "Ni", "Ni3Al"), (None, 225, 221))
+        replace(tiny_bundle, classes=classes).save(tmp_path / "model")
+        xmap = classify(nickel, tmp_path / "model")
+        assert "Classes: 4/mmm, Ni, Ni3Al" in capsys.readouterr().out
+
+        expected = classify(nickel, tiny_bundle)
+        for name, same in zip(classes.properties, ("p_221", "p_225", "p_229"), strict=True):
+            # The weights on disk are of 16 bits
+            np.testing.assert_allclose(xmap.prop[name], expected.prop[same], atol=5e-3)
+        found = np.argmax([xmap.prop[name] for name in classes.properties], axis=0)
+        assert xmap.phase_id.tolist() == (found + 1).tolist()
+        names = [classes.names[i] for i in np.unique(found)]
+        assert xmap.phases.names == names
+
+        figure = plot_space_groups(xmap, classes)
+        assert [i.get_text().split(",")[0] for i in figure.legends[0].get_texts()] == [
+            "4/mmm",
+            "Ni",
+            "Ni3Al",
+        ]
+        figure = plot_patterns(nickel, xmap)
+        titles = [i.get_title().split("  ")[0] for i in figure.axes if i.get_title()]
+        assert titles == [classes.names[i] for i in found]
+
+        for suffix in (".h5", ".ang"):
+            kikuchipy_cnn.io.save(tmp_path / f"map{suffix}", xmap)
+            loaded = kikuchipy_cnn.io.load(tmp_path / f"map{suffix}")
+            assert loaded.phases.names == names
+        loaded = kikuchipy_cnn.io.load(tmp_path / "map.h5")
+        assert classes_from_crystal_map(loaded).names == classes.names
+        assert summary_table(loaded, classes) == summary_table(xmap, classes)
 
     def test_memory_stays_bounded(self, tiny_bundle, monkeypatch):
         """Chunks are read one after the other, not all before the network starts."""

@@ -90,7 +90,7 @@ def write_ang(path: Path, xmap: CrystalMap) -> None:
     if rotations.size and np.allclose(rotations.angle, 0):
         warnings.warn(
             "All rotations are identity, which other programs will take for a perfect texture: "
-            "the space group is all that is known of these points",
+            "the phase is all that is known of these points",
             stacklevel=3,
         )
     eulers[indexed] = rotations.to_euler()

@@ -8,6 +8,22 @@ if TYPE_CHECKING:
     import keras
 
 
+def jit_compile() -> bool | str:
+    """Tell whether Keras should compile networks for training.
+
+    XLA takes minutes to compile Xception for a CPU and makes it slower there, but JAX and torch
+    are much slower without their compilers.
+
+    Returns
+    -------
+    jit_compile
+        Argument of ``keras.Model.compile``.
+    """
+    import keras
+
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
 def with_fused_normalisation(network: keras.Model) -> keras.Model:
     """Copy a network with batch normalisations that are one operation each.
 

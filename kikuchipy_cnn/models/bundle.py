@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kikuchipy_cnn.label_classes import LabelClasses, classes_from_dict
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
@@ -49,7 +50,7 @@ class ModelBundle:
     network
         Keras model from preprocessed patterns to logits.
     classes
-        Space groups in the order of the logits.
+        Space groups, or classes of other names, in the order of the logits.
     transform
         Preprocessing of the patterns.
     temperature
@@ -63,7 +64,7 @@ class ModelBundle:
     name: str
     architecture: str
     network: keras.Model
-    classes: SpaceGroupClasses
+    classes: SpaceGroupClasses | LabelClasses
     transform: PatternTransform
     temperature: float = 1.0
     card: str = ""
@@ -85,10 +86,9 @@ class ModelBundle:
 
     def __repr__(self) -> str:
         size = self.transform.size
-        symbols = ", ".join(self.classes.hermann_mauguin)
         return (
             f"ModelBundle({self.name!r}, {self.architecture}, {size} x {size} pixels, "
-            f"{len(self.classes)} space groups: {symbols})"
+            f"{len(self.classes)} {self.classes.plural}: {', '.join(self.classes.names)})"
         )
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ class ModelBundle:
             "name": self.name,
             "architecture": self.architecture,
             "input_shape": list(self.network.input_shape[1:]),
-            "space_groups": list(self.classes.numbers),
+            **self.classes.to_dict(),
             "transform": self.transform.to_dict(),
             "temperature": self.temperature,
             "training": self.training,
@@ -196,7 +196,7 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
                 f"{_sha256(content)}, not {description['sha256'].get(file)}. Fetch the model again."
             )
     try:
-        classes = SpaceGroupClasses(tuple(description["space_groups"]))
+        classes = classes_from_dict(description)
         network = _build_in_single_precision(
             description["architecture"], tuple(description["input_shape"]), len(classes)
         )
