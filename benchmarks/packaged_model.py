@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING
 import kikuchipy as kp
 import numpy as np
 from kikuchipy.signals import EBSD
+from papers.materials import MATERIALS
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize_scalar
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
-from kikuchipy_cnn.crystal_map import probability_property
 from kikuchipy_cnn.models import ModelBundle, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
@@ -38,21 +37,15 @@ from kikuchipy_cnn.models.growth import grow_into_xception
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
+from kikuchipy_cnn.space_groups import probability_property
+from kikuchipy_cnn.training.calibration import fit_temperature
 from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
 
 if TYPE_CHECKING:
     import keras
 
 CLASSES = SpaceGroupClasses((221, 223, 225, 227, 229, 230))
-PAPERS_MATERIALS = {
-    221: ("FeAl", "NiAl", "Ni3Al", "FeNi3"),
-    223: ("Cr3Si", "Mo3Si"),
-    225: ("Ni", "Al", "NbC", "TaC", "TiC"),
-    227: ("Si", "Ge"),
-    229: ("W", "Ta", "Fe-bcc"),
-    230: ("Al4CoNi2", "Al4Ni3"),
-}
-_PAPERS_NAMES = [name for names in PAPERS_MATERIALS.values() for name in names]
+_PAPERS_NAMES = [name for names in MATERIALS.values() for name in names]
 # Structures of most metals that are looked at by EBSD.
 COMMON_PROTOTYPES = ("Cu (A1)", "W (A2)", "diamond (A4)")
 # Order between elements so close in atomic number that it does not show: these look like a phase of
@@ -119,13 +112,15 @@ def equal_probabilities(library: MasterPatternLibrary, names: list[str]) -> np.n
 class Task:
     """Master patterns, labels and the split into phases seen and left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, without_papers: bool = False) -> None:
         everything = load_library()
         self.library = everything.subset(
             [name for name in everything.names if everything.space_groups[name] in CLASSES]
         )
         self.left_out = left_out_phases(self.library)
         unused = {*self.left_out, *HIDDEN_ORDER}
+        if without_papers:
+            unused.update(_PAPERS_NAMES)
         self.seen = [name for name in self.library.names if name not in unused]
         # Directions are computed at points; the filter takes out lines finer than the grid. In m-3m
         # one hemisphere says all.
@@ -160,14 +155,6 @@ def logits_of(network, images: np.ndarray) -> np.ndarray:
 def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
     logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    def loss(log_temperature: float) -> float:
-        p = softmax(logits, np.exp(log_temperature))
-        return -np.log(np.maximum(p[np.arange(len(labels)), labels], 1e-12)).mean()
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
@@ -246,7 +233,7 @@ def train(options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(options.seed)
     keras.mixed_precision.set_global_policy(options.precision)
     options.work.mkdir(parents=True, exist_ok=True)
-    task = Task()
+    task = Task(options.without_papers)
     transform = PatternTransform(size=options.size)
     network, stages = _start(options)
     protocol = SimulatedTraining(
@@ -280,6 +267,7 @@ def train(options: argparse.Namespace) -> None:
             "weight_common": options.weight_common,
             "weight_papers": options.weight_papers,
             "noise": options.noise,
+            "phases": task.seen,
         }
     )
     (options.work / "training.json").write_text(json.dumps({"stages": stages}, indent=2))
@@ -604,6 +592,9 @@ def main() -> None:
     command.add_argument("--weight-papers", type=float, default=2.0)
     command.add_argument("--noise", type=float, default=Disturbances().noise[1])
     command.add_argument("--geometry-weight", type=float, default=4.0)
+    command.add_argument(
+        "--without-papers", action="store_true", help="train on no material of the papers"
+    )
     command.add_argument("--precision", default="mixed_bfloat16")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--check-every", type=int, default=100)

@@ -265,7 +265,8 @@ def background_to_remove(
     UserWarning
         If the signal's background has another shape than its patterns.
     """
-    if signal.static_background is None:
+    # kikuchipy writes a missing background to files as the number -1.
+    if np.ndim(signal.static_background) != 2:
         return None
     shape = sampled.shape[1:]
     background = np.asarray(signal.static_background, dtype=np.float32)

@@ -1,11 +1,32 @@
-"""Faster training; the only calls of TensorFlow itself live here."""
+"""Precision and speed of networks; the only calls of TensorFlow itself live here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
+
+
+@contextmanager
+def in_precision(policy: str) -> Iterator[None]:
+    """Build networks in a precision, whatever that of the user's own is.
+
+    Parameters
+    ----------
+    policy
+        Keras' data type policy, such as ``"float32"`` or ``"mixed_bfloat16"``.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def jit_compile() -> bool | str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kikuchipy_cnn.label_classes import LabelClasses, classes_from_dict
+from kikuchipy_cnn.models.acceleration import in_precision
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
@@ -288,12 +289,8 @@ def _build_in_single_precision(*arguments) -> keras.Model:
             "Keras is set to 'channels_first'. Call "
             "keras.config.set_image_data_format('channels_last')."
         )
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with in_precision("float32"):
         return build_network(*arguments)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _pack_weights(network: keras.Model) -> bytes:

@@ -1,1 +1,20 @@
-"""Training of networks."""
+"""Training of networks, on labelled patterns and on endless simulated ones."""
+
+from kikuchipy_cnn.training.augmentation import Augmentation
+from kikuchipy_cnn.training.few_shot import FewShotProtocol, FewShotTrainer, TrainingResult
+from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource
+from kikuchipy_cnn.training.manifest import read_manifest
+from kikuchipy_cnn.training.splits import Split, leave_material_out, split_patterns
+
+__all__ = [
+    "Augmentation",
+    "FewShotProtocol",
+    "FewShotTrainer",
+    "LabelledPatterns",
+    "PatternSource",
+    "Split",
+    "TrainingResult",
+    "leave_material_out",
+    "read_manifest",
+    "split_patterns",
+]

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
+from kikuchipy_cnn.models.acceleration import jit_compile
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.training.crystal_geometry import band_and_zone_targets, with_geometry_head
@@ -171,7 +172,7 @@ def train_on_simulations(
         ),
         loss=losses_of_heads,
         loss_weights=weights_of_heads,
-        jit_compile=False,
+        jit_compile=jit_compile(),
     )
     targets = np.eye(n_classes, dtype=np.float32)[labels]
     losses = np.zeros(protocol.n_steps)

@@ -1,0 +1,661 @@
+"""Few-shot transfer learning: a model for new materials or a new microscope from few patterns."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hyperspy.api as hs
+import numpy as np
+from tqdm import tqdm
+
+from kikuchipy_cnn._background import in_background
+from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn.models import ModelBundle, build_network
+from kikuchipy_cnn.models.acceleration import (
+    in_precision,
+    jit_compile,
+    with_fused_normalisation,
+)
+from kikuchipy_cnn.training._card import write_card
+from kikuchipy_cnn.training.augmentation import Augmentation
+from kikuchipy_cnn.training.calibration import cross_entropy, fit_temperature
+from kikuchipy_cnn.training.checkpoint import Checkpoint, fingerprint_of
+from kikuchipy_cnn.training.labelled import LEVELS, LabelledPatterns
+from kikuchipy_cnn.training.starts import Start, prepare_start
+
+if TYPE_CHECKING:
+    import keras
+
+    from kikuchipy_cnn.space_groups import Classes
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Of the learning rate at the end of the cosine schedule.
+_LAST_RATE = 0.01
+# Fewer patterns say less of the batch statistics than those that a network was pretrained on.
+_PATTERNS_FOR_STATISTICS = 300
+_VALIDATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class FewShotProtocol:
+    """How to train on a few hundred patterns.
+
+    The defaults are those of Kaufmann et al., Sci. Rep. 11 (2021) 8172.
+
+    Parameters
+    ----------
+    optimiser
+        ``"adam"`` (Kingma and Ba, ICLR 2015), ``"adamw"`` (the same with the weight decay left out
+        for biases and normalisations; Loshchilov and Hutter, ICLR 2019) or ``"sgd"`` with momentum
+        0.9.
+    learning_rate
+        Learning rate, at first.
+    schedule
+        ``"constant"``, or ``"cosine"``, which falls to a hundredth over *max_epochs*.
+    weight_decay
+        Decoupled weight decay.
+    batch_size
+        Patterns in a batch.
+    max_epochs
+        Most passes over the training patterns.
+    patience
+        Epochs without a better validation loss after which the training stops.
+    min_delta
+        Decrease of the validation loss that counts as better.
+    label_smoothing
+        Probability spread evenly over all classes in the targets.
+    balanced
+        Whether each class counts the same, however many patterns it has.
+    trainable
+        ``"all"`` weights, or only those of the last layer, ``"head"``.
+    update_statistics
+        Whether the batch statistics follow the new patterns, or normalisations stay as they are.
+        If not given, those of a pretrained network stay if there are fewer than 300 patterns to
+        train on. Moving averages reach back one epoch at most, or they would lag behind.
+    augmentation
+        Random changes of the training patterns.
+    precision
+        Keras' data type policy: ``"float32"``, ``"mixed_bfloat16"``, which is faster on GPUs and on
+        recent processors, or ``"mixed_float16"``.
+
+    Raises
+    ------
+    ValueError
+        If a value makes no sense.
+    """
+
+    optimiser: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    weight_decay: float = 1e-5
+    batch_size: int = 32
+    max_epochs: int = 200
+    patience: int = 15
+    min_delta: float = 1e-3
+    label_smoothing: float = 0.0
+    balanced: bool = True
+    trainable: str = "all"
+    update_statistics: bool | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "optimiser": OPTIMISERS,
+            "schedule": SCHEDULES,
+            "precision": PRECISIONS,
+            "trainable": ("all", "head"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, known))}."
+                )
+        for name in ("batch_size", "max_epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        for name in ("weight_decay", "min_delta"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"learning_rate={self.learning_rate} must be positive.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} must be in [0, 1).")
+
+    def to_dict(self) -> dict:
+        """Return the parameters, ready for JSON."""
+        return asdict(self)
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, the first of which is 0."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        cosine = 0.5 * (1 + math.cos(math.pi * epoch / self.max_epochs))
+        return self.learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What a training has made.
+
+    Parameters
+    ----------
+    bundle
+        Model with the weights of the lowest validation loss.
+    history
+        For each epoch its number, from 1, the losses and accuracies on training patterns (as
+        augmented, while the weights change) and validation patterns, the learning rate, and the
+        seconds that it took.
+    stopped
+        Why it ended: ``"converged"``, ``"max_epochs"``, ``"interrupted"`` or ``"diverged"``.
+    """
+
+    bundle: ModelBundle
+    history: list[dict]
+    stopped: str
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch that the model is of, from 1."""
+        return int(self.bundle.training["best_epoch"])
+
+    def save_history(self, path: str | os.PathLike) -> None:
+        """Write the history as CSV.
+
+        Parameters
+        ----------
+        path
+            File to write. An existing one is replaced.
+        """
+        with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+
+
+@dataclass(frozen=True)
+class FewShotTrainer:
+    """Train a model on labelled patterns.
+
+    Parameters
+    ----------
+    start
+        What to begin with: name of a packaged model, path of a model bundle, a bundle,
+        ``"scratch"``, ``"imagenet"``, or the path of a file of Keras' ImageNet weights of Xception.
+    protocol
+        Settings. If not given, the papers'.
+    level
+        What the model shall tell apart: ``"space group"``, finer, ``"phase"``, or coarser,
+        ``"centring"`` or ``"Laue group"``.
+    architecture, size, channels, new_head
+        Network, see :func:`~kikuchipy_cnn.training.starts.prepare_start`.
+    name
+        Name of the new model.
+    seed
+        Seed of new weights, of the order of the patterns and of their augmentation. The same seed
+        gives the same model on the same machine.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import FewShotTrainer, LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s1}, 229: {"Fe": s2}})
+    >>> split = split_patterns(patterns, n_training=40, n_validation=10)
+    >>> result = FewShotTrainer("xception_fewshot").fit(split.training, split.validation)
+    >>> result.bundle.save("my_model")
+    >>> xmap = s.classify_space_group(model="my_model")
+    """
+
+    start: str | os.PathLike | ModelBundle = "xception_fewshot"
+    protocol: FewShotProtocol = field(default_factory=FewShotProtocol)
+    level: str = "space group"
+    architecture: str | None = None
+    size: int | None = None
+    channels: int | None = None
+    new_head: bool = False
+    name: str = "few_shot"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"level={self.level!r} must be one of {', '.join(map(repr, LEVELS))}.")
+
+    def fit(
+        self,
+        training: LabelledPatterns,
+        validation: LabelledPatterns,
+        *,
+        classes: Classes | None = None,
+        work: str | os.PathLike | None = None,
+        tensorboard: str | os.PathLike | None = None,
+        show_progressbar: bool | None = None,
+    ) -> TrainingResult:
+        """Train until the validation loss falls no more.
+
+        Parameters
+        ----------
+        training
+            Patterns to learn from.
+        validation
+            Patterns that tell when to stop and which weights are best.
+        classes
+            Classes of the model, in their order, all of which need training patterns. If not given,
+            all those of the training patterns, in ascending order.
+        work
+            Folder for the state after each epoch. If it holds the state of the same training, this
+            goes on from there, and ends as if it had not been broken off.
+        tensorboard
+            Folder for logs that TensorBoard shows.
+        show_progressbar
+            Whether to show a progress bar with the losses. If not given, the value of
+            :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
+
+        Returns
+        -------
+        result
+            The model and the course of the training. After Ctrl-C, or if the loss is no number any
+            more, the best so far, with a warning.
+
+        Raises
+        ------
+        ImportError
+            If *tensorboard* is given, but the package is not installed.
+        ValueError
+            If there are fewer than two classes, a class has no pattern, the validation set is empty
+            or has other classes, *work* is of another training, or the loss is no number in the
+            first epoch.
+        KeyboardInterrupt
+            After Ctrl-C in the first epoch, when there is nothing to return.
+        """
+        if show_progressbar is None:
+            show_progressbar = hs.preferences.General.show_progressbar
+        if classes is None:
+            classes = training.classes(self.level)
+        _check_sets(training, validation, classes, self.level)
+        with in_precision(self.protocol.precision):
+            start = prepare_start(
+                self.start,
+                classes,
+                architecture=self.architecture,
+                size=self.size,
+                channels=self.channels,
+                new_head=self.new_head,
+                seed=self.seed,
+            )
+            sets = [
+                _Set.read(patterns, classes, self.level, start, show_progressbar)
+                for patterns in (training, validation)
+            ]
+            run = _Run(self.protocol, start, *sets, len(classes), self.seed, work)
+            stopped = run.train(tensorboard, show_progressbar)
+        return self._result(run, start, classes, stopped, training)
+
+    def _result(
+        self,
+        run: _Run,
+        start: Start,
+        classes: Classes,
+        stopped: str,
+        training: LabelledPatterns,
+    ) -> TrainingResult:
+        # Mixed precision is for training only.
+        with in_precision("float32"):
+            network = build_network(start.architecture, start.network.input_shape[1:], len(classes))
+        network.set_weights(run.best_weights)
+        record = {
+            "start": start.description,
+            "protocol": self.protocol.to_dict(),
+            "level": self.level,
+            "seed": self.seed,
+            "epochs": len(run.history),
+            "best_epoch": run.best_epoch,
+            "stopped": stopped,
+            "validation_loss": run.best_loss,
+            "materials": [list(key) for key in training.counts()],
+            "training_patterns": list(training.counts().values()),
+            "validation_patterns": len(run.validation.labels),
+        }
+        logits = _logits(network, run.validation.images)
+        bundle = ModelBundle(
+            self.name,
+            start.architecture,
+            network,
+            classes,
+            start.transform,
+            temperature=fit_temperature(logits, run.validation.labels),
+            training=record,
+        )
+        bundle.card = write_card(bundle, run.history)
+        return TrainingResult(bundle, run.history, stopped)
+
+
+@dataclass(frozen=True, eq=False)
+class _Set:
+    """Preprocessed patterns and the indices of their classes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def read(
+        cls,
+        patterns: LabelledPatterns,
+        classes: Classes,
+        level: str,
+        start: Start,
+        show_progressbar: bool,
+    ) -> _Set:
+        images, valid = patterns.images(start.transform, show_progressbar=show_progressbar)
+        indices = {key: i for i, key in enumerate(_keys(classes, level))}
+        labels = np.array([indices[label] for label in patterns.labels(level).tolist()])
+        images, labels = images[valid], labels[valid]
+        if len(set(labels.tolist())) == 0:
+            raise ValueError("No pattern is left: all are constant or not finite.")
+        return cls(images, labels)
+
+
+class _Run:
+    """One training: network, data and where it stands."""
+
+    def __init__(
+        self,
+        protocol: FewShotProtocol,
+        start: Start,
+        training: _Set,
+        validation: _Set,
+        n_classes: int,
+        seed: int,
+        work: str | os.PathLike | None,
+    ) -> None:
+        self.protocol, self.training, self.validation = protocol, training, validation
+        self.seed, self.transform = seed, start.transform
+        self.history: list[dict] = []
+        self.best_loss, self.best_epoch, self.best_weights = np.inf, 0, None
+        self.checkpoint, self._has_warned = None, False
+        if work is not None:
+            self.checkpoint = Checkpoint(work, self._fingerprint(start))
+        self.targets = np.eye(n_classes, dtype=np.float32)
+        counts = np.bincount(training.labels, minlength=n_classes)
+        self.class_weights = np.ones(n_classes, np.float32)
+        if protocol.balanced:
+            self.class_weights = (len(training.labels) / n_classes / counts).astype(np.float32)
+        self.network = self._compiled(start)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches in an epoch."""
+        return math.ceil(len(self.training.labels) / self.protocol.batch_size)
+
+    def train(self, tensorboard: str | os.PathLike | None, show_progressbar: bool) -> str:
+        """Go on until the end, and return why it ended."""
+        self._resume()
+        logger = _tensorboard(tensorboard, self.network)
+        with tqdm(
+            total=self.protocol.max_epochs,
+            initial=len(self.history),
+            unit="epoch",
+            disable=not show_progressbar,
+        ) as progressbar:
+            try:
+                while not self._is_finished():
+                    row = self._train_epoch()
+                    if not (np.isfinite(row["loss"]) and np.isfinite(row["val_loss"])):
+                        return self._diverged(row)
+                    self._record(row)
+                    if logger is not None:
+                        logger.on_epoch_end(row["epoch"], row)
+                    progressbar.update()
+                    progressbar.set_postfix(
+                        {key: f"{row[key]:.3f}" for key in ("loss", "val_loss", "val_accuracy")}
+                    )
+            except KeyboardInterrupt:
+                if self.best_weights is None:
+                    raise
+                warnings.warn(
+                    f"Interrupted after epoch {len(self.history)}. The model is that of epoch "
+                    f"{self.best_epoch}, the best so far.",
+                    stacklevel=3,
+                )
+                return "interrupted"
+            finally:
+                if logger is not None:
+                    logger.on_train_end()
+        return "converged" if self._has_converged() else "max_epochs"
+
+    def _compiled(self, start: Start) -> keras.Model:
+        import keras
+
+        protocol = self.protocol
+        network = with_fused_normalisation(start.network)
+        update_statistics = protocol.update_statistics
+        if update_statistics is None:
+            enough = len(self.training.labels) >= _PATTERNS_FOR_STATISTICS
+            update_statistics = enough or not start.is_pretrained
+        memory = 1 - 1 / max(2, self.n_batches)
+        for layer in network.layers[:-1]:
+            is_normalisation = isinstance(layer, keras.layers.BatchNormalization)
+            frozen = protocol.trainable == "head" or (is_normalisation and not update_statistics)
+            layer.trainable = not frozen
+            if is_normalisation:
+                layer.momentum = min(layer.momentum, memory)
+        network.compile(
+            optimizer=_optimiser(protocol, network),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=protocol.label_smoothing
+            ),
+            weighted_metrics=["accuracy"],
+            jit_compile=jit_compile(),
+        )
+        network.optimizer.build(network.trainable_variables)
+        return network
+
+    def _train_epoch(self) -> dict:
+        started = time.perf_counter()
+        epoch = len(self.history)
+        rate = self.protocol.rate(epoch)
+        self.network.optimizer.learning_rate = rate
+        # Loss and accuracy of the batches, weighted by their sizes.
+        total, n = np.zeros(2), 0
+        for images, labels in in_background(self._batches(epoch)):
+            values = self.network.train_on_batch(
+                self._as_input(images), self.targets[labels], self.class_weights[labels]
+            )
+            total += np.array(values, float) * len(labels)
+            n += len(labels)
+            if not np.isfinite(total[0]):
+                break
+        logits = _logits(self.network, self.validation.images)
+        labels = self.validation.labels
+        finite = np.isfinite(logits).all()
+        return {
+            "epoch": epoch + 1,
+            "loss": float(total[0] / n),
+            "accuracy": float(total[1] / n),
+            "val_loss": cross_entropy(logits, labels) if finite else float("nan"),
+            "val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches in an order that follows from seed and epoch alone."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.training.labels))
+        # Of nearly the same size: batch statistics of a small rest would be wild.
+        for chosen in np.array_split(order, self.n_batches):
+            images = self.training.images[chosen]
+            yield (
+                self.protocol.augmentation(images, self.transform, rng),
+                self.training.labels[chosen],
+            )
+
+    def _as_input(self, images: np.ndarray) -> np.ndarray:
+        return np.repeat(images, self.network.input_shape[-1], axis=-1)
+
+    def _record(self, row: dict) -> None:
+        self.history.append(row)
+        if row["val_loss"] < self.best_loss - self.protocol.min_delta:
+            self.best_loss, self.best_epoch = row["val_loss"], row["epoch"]
+            self.best_weights = self.network.get_weights()
+        self._save()
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        description = {
+            "history": self.history,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+        }
+        variables = [np.asarray(variable) for variable in self.network.optimizer.variables]
+        try:
+            if self.best_epoch == len(self.history):
+                self.checkpoint.save_best(self.best_weights)
+            self.checkpoint.save(description, [*self.network.get_weights(), *variables])
+        except OSError as error:
+            if not self._has_warned:
+                warnings.warn(
+                    f"The state of epoch {len(self.history)} cannot be written to "
+                    f"'{self.checkpoint.folder}' ({error}). The training goes on; an earlier "
+                    "state is kept. Make room on the disk.",
+                    stacklevel=4,
+                )
+            self._has_warned = True
+
+    def _resume(self) -> None:
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        if state is None:
+            return
+        description, arrays = state
+        n_weights = len(self.network.get_weights())
+        self.network.set_weights(arrays[:n_weights])
+        for variable, value in zip(
+            self.network.optimizer.variables, arrays[n_weights:], strict=True
+        ):
+            variable.assign(value)
+        self.history = description["history"]
+        self.best_loss, self.best_epoch = description["best_loss"], description["best_epoch"]
+        self.best_weights = self.checkpoint.load_best()
+
+    def _has_converged(self) -> bool:
+        return len(self.history) - self.best_epoch >= self.protocol.patience
+
+    def _is_finished(self) -> bool:
+        return self._has_converged() or len(self.history) >= self.protocol.max_epochs
+
+    def _diverged(self, row: dict) -> str:
+        advice = (
+            f"The loss is {row['loss']} and the validation loss {row['val_loss']} in epoch "
+            f"{row['epoch']}. Try a lower learning rate than {self.protocol.learning_rate}, or "
+            f"precision 'float32' if it is another (it is {self.protocol.precision!r})."
+        )
+        if self.best_weights is None:
+            raise ValueError(advice)
+        warnings.warn(
+            f"{advice} The model is that of epoch {self.best_epoch}, the best before.", stacklevel=4
+        )
+        return "diverged"
+
+    def _fingerprint(self, start: Start) -> str:
+        settings = {
+            "protocol": self.protocol.to_dict(),
+            "architecture": start.architecture,
+            "transform": start.transform.to_dict(),
+            "seed": self.seed,
+        }
+        data = [
+            *(self.training.images, self.training.labels),
+            *(self.validation.images, self.validation.labels),
+        ]
+        return fingerprint_of([settings, *start.network.get_weights(), *data])
+
+
+def _keys(classes: Classes, level: str) -> tuple:
+    """Labels of the patterns in the order of the classes."""
+    return classes.space_groups if level == "space group" else classes.names
+
+
+def _check_sets(
+    training: LabelledPatterns,
+    validation: LabelledPatterns,
+    classes: Classes,
+    level: str,
+) -> None:
+    if len(validation) == 0:
+        raise ValueError(
+            "The validation set is empty, but it tells when to stop. Keep some patterns of each "
+            "class for it."
+        )
+    known = set(_keys(classes, level))
+    for name, patterns in (("training", training), ("validation", validation)):
+        found = set(patterns.labels(level).tolist())
+        if found - known:
+            raise ValueError(
+                f"The {name} patterns are of the {level}s {sorted(found - known)}, which are not "
+                f"among the classes {sorted(known)}."
+            )
+        if name == "training" and known - found:
+            raise ValueError(
+                f"There is no training pattern of {sorted(known - found)}. Add some, or leave the "
+                "class away."
+            )
+
+
+def _optimiser(protocol: FewShotProtocol, network: keras.Model) -> keras.optimizers.Optimizer:
+    import keras
+
+    settings = {"learning_rate": protocol.learning_rate, "weight_decay": protocol.weight_decay}
+    if protocol.optimiser == "sgd":
+        return keras.optimizers.SGD(momentum=0.9, **settings)
+    if protocol.optimiser == "adam":
+        return keras.optimizers.Adam(**settings)
+    optimiser = keras.optimizers.AdamW(**settings)
+    optimiser.exclude_from_weight_decay(
+        [variable for variable in network.trainable_variables if len(variable.shape) == 1]
+    )
+    return optimiser
+
+
+def _logits(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    channels = network.input_shape[-1]
+    parts = [
+        np.asarray(
+            network.predict_on_batch(
+                np.repeat(images[i : i + _VALIDATION_BATCH], channels, axis=-1)
+            ),
+            np.float64,
+        )
+        for i in range(0, len(images), _VALIDATION_BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _tensorboard(folder: str | os.PathLike | None, network: keras.Model):
+    """Keras' own writer of logs, or None."""
+    if folder is None:
+        return None
+    if find_spec("tensorboard") is None:
+        raise ImportError(
+            "Logs for TensorBoard need the package tensorboard: pip install tensorboard."
+        )
+    import keras
+
+    logger = keras.callbacks.TensorBoard(str(Path(folder)), write_graph=False)
+    logger.set_model(network)
+    logger.on_train_begin()
+    return logger
