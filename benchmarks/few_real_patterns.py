@@ -43,11 +43,10 @@ VALIDATION_EVERY = 5
 # How often a real pattern comes, each time with other imperfections.
 REPEATS = 12
 PROTOCOL = FewShotProtocol(
-    optimiser="adamw",
     learning_rate=3e-4,
     schedule="cosine",
     max_epochs=12,
-    update_statistics=False,
+    statistics="frozen",
     augmentation=Augmentation(mirror=True, severity=0.4),
 )
 

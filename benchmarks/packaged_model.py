@@ -34,6 +34,7 @@ from kikuchipy_cnn.models import ModelBundle, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.models.growth import grow_into_xception
+from kikuchipy_cnn.models.statistics import retake_statistics
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
@@ -309,7 +310,6 @@ def average(options: argparse.Namespace) -> None:
 
     The moving averages lag behind the weights while the learning rate is high.
     """
-    import keras
 
     stages = _read_record(options.work)["stages"]
     architecture, size = stages[-1]["architecture"], stages[-1]["size"]
@@ -326,21 +326,14 @@ def average(options: argparse.Namespace) -> None:
     probabilities = training_probabilities(
         task.library, task.seen, stages[-1]["weight_common"], stages[-1]["weight_papers"]
     )
-    normalisations = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
-    for layer in normalisations:
-        # The moving statistics become those of the last batch.
-        layer.momentum = 0.0
-    n_batches = 12
-    sums = [[0.0, 0.0] for _ in normalisations]
-    for seed in range(n_batches):
-        sample = PatternSampler(task.master_patterns, probabilities, size, seed=seed).sample(256)
-        network(transform.standardise(sample.patterns, sample.weights)[..., None], training=True)
-        for layer, total_of_layer in zip(normalisations, sums, strict=True):
-            total_of_layer[0] += np.asarray(layer.moving_mean) / n_batches
-            total_of_layer[1] += np.asarray(layer.moving_variance) / n_batches
-    for layer, (mean, variance) in zip(normalisations, sums, strict=True):
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(variance)
+    samples = (
+        PatternSampler(task.master_patterns, probabilities, size, seed=seed).sample(256)
+        for seed in range(12)
+    )
+    retake_statistics(
+        network,
+        (transform.standardise(sample.patterns, sample.weights)[..., None] for sample in samples),
+    )
     stages[-1]["note"] = options.note
     _save(network, stages, options.into)
 

@@ -7,6 +7,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -31,3 +35,45 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_figure(path: Path, overwrite: bool) -> None:
+    """Raise an error if a figure cannot be written.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    overwrite
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError
+        As :func:`~kikuchipy_cnn.io.check_destination`.
+    ValueError
+        If Matplotlib does not write files of this suffix.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from kikuchipy_cnn import io
+
+    formats = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if path.suffix.lower().lstrip(".") not in formats:
+        raise ValueError(f"Suffix {path.suffix!r} of '{path}' must be one of {', '.join(formats)}.")
+    io.check_destination(path, overwrite)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure and say where it is.
+
+    Parameters
+    ----------
+    figure
+        Figure.
+    path
+        File to make or to replace, in any format of Matplotlib.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    print(f"Figure: {path}")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._files import check_figure, save_figure
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
+from kikuchipy_cnn._train_commands import add_train_parsers
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from orix.crystal_map import CrystalMap
 
 # Errors that tell the user what to change; anything else is a fault of ours and is shown in full.
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     status
-        0, or 1 after an error that the user can mend.
+        0, 1 after an error that the user can mend, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     # TensorFlow talks about the processor's abilities at every start.
@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, FileExistsError):
             print("On the command line this is --overwrite.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("kikuchipy-cnn: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     add_simulate_parser(commands)
+    add_train_parsers(commands)
     return parser
 
 
@@ -112,7 +116,7 @@ def _classify(options: argparse.Namespace) -> None:
     for output in options.output:
         io.check_output(output, options.overwrite)
     if options.figure is not None:
-        _check_figure(options.figure, options.overwrite)
+        check_figure(options.figure, options.overwrite)
     _check_all_different(options)
     signal = _load_signal(options.file)
     if signal.axes_manager.navigation_size <= 1 and any(
@@ -124,7 +128,7 @@ def _classify(options: argparse.Namespace) -> None:
         io.save(output, xmap, overwrite=options.overwrite)
         print(f"Map: {output}")
     if options.figure is not None:
-        _save_figure(plotting.plot_space_groups(xmap), options.figure)
+        save_figure(plotting.plot_space_groups(xmap), options.figure)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -157,7 +161,7 @@ def _demo(options: argparse.Namespace) -> None:
     for output in outputs:
         io.save(output, xmap, overwrite=options.overwrite)
         print(f"Map: {output}")
-    _save_figure(plotting.plot_patterns(signal, xmap), figure)
+    save_figure(plotting.plot_patterns(signal, xmap), figure)
 
 
 def _run_classification(signal, options: argparse.Namespace) -> CrystalMap:
@@ -197,20 +201,3 @@ def _check_all_different(options: argparse.Namespace) -> None:
     for path, place in zip(paths, resolved, strict=True):
         if resolved.count(place) > 1:
             raise ValueError(f"'{path}' is given for more than one file. Give another name.")
-
-
-def _check_figure(path: Path, overwrite: bool) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from kikuchipy_cnn import io
-
-    formats = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if path.suffix.lower().lstrip(".") not in formats:
-        raise ValueError(f"Suffix {path.suffix!r} of '{path}' must be one of {', '.join(formats)}.")
-    io.check_destination(path, overwrite)
-
-
-def _save_figure(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
-    print(f"Figure: {path}")

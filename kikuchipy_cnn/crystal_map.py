@@ -7,6 +7,7 @@ from orix.crystal_map import CrystalMap, create_coordinate_arrays
 from orix.quaternion import Rotation
 from scipy.special import entr
 
+from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import (
     Classes,
@@ -267,14 +268,7 @@ def summary_table(xmap: CrystalMap, classes: Classes) -> str:
     for i, name, number in zip(classes.ids, classes.names, classes.space_groups, strict=True):
         rows.append(row(name, number, phase_id == i, with_score=True))
     rows.append(row("not indexed", None, phase_id == -1, with_score=False))
-
-    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
-    return "\n".join(
-        "  ".join(
-            [first.ljust(widths[0]), *(i.rjust(j) for i, j in zip(rest, widths[1:], strict=True))]
-        )
-        for first, *rest in rows
-    )
+    return aligned(rows)
 
 
 def _checked_shape(

@@ -88,6 +88,10 @@ class LabelClasses(Classes):
         return tuple(range(1, len(self.names) + 1))
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
     def colors(self) -> tuple[str, ...]:
         # Not those of the space groups, which classes may share and a file may have lost
         return distinct_colors(len(self.names))

@@ -69,6 +69,9 @@ class Classes:
         Phase ID of each class in a crystal map.
     names
         Name of each class, which is its phase's.
+    labels
+        What patterns of each class are labelled with: the number of a
+        space group, or the name of another class.
     space_groups
         Space-group number of each class, None where it is not known.
     colors
@@ -85,6 +88,7 @@ class Classes:
 
     ids: tuple[int, ...]
     names: tuple[str, ...]
+    labels: tuple[int, ...] | tuple[str, ...]
     space_groups: tuple[int | None, ...]
     colors: tuple[str, ...]
     properties: tuple[str, ...]
@@ -214,6 +218,10 @@ class SpaceGroupClasses(Classes):
     @property
     def names(self) -> tuple[str, ...]:
         return self.hermann_mauguin
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        return self.numbers
 
     @property
     def space_groups(self) -> tuple[int, ...]:

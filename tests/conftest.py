@@ -29,3 +29,60 @@ def tiny_bundle():
 @pytest.fixture
 def rng():
     return np.random.default_rng(42)
+
+
+@pytest.fixture(scope="session")
+def label():
+    """Function that labels patterns, which are black if none are given."""
+    from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource
+
+    def label(space_groups, materials, data=None, rotation=None, file=""):
+        n = len(space_groups)
+        data = np.zeros((n, 40, 40), np.uint8) if data is None else data
+        return LabelledPatterns(
+            (PatternSource(data, file),),
+            np.zeros(n, int),
+            np.arange(n),
+            np.array(space_groups),
+            np.array(materials, object),
+            np.full(n, "map", object),
+            rotation=rotation,
+        )
+
+    return label
+
+
+class _MakeEvaluation:
+    """Makes evaluations, of ten patterns with three mistakes if nothing is given."""
+
+    classes = SpaceGroupClasses((221, 225, 229))
+    true = [221, 221, 221, 221, 225, 225, 225, 225, 229, 229]
+    materials = ["Ni3Al", "Ni3Al", "FeAl", "FeAl", "Ni", "Ni", "Ni", "Ni", "Fe-bcc", "Fe-bcc"]
+    predicted = [221, 225, 221, 229, 225, 225, 225, 221, 229, 229]
+
+    def __init__(self, label):
+        self._label = label
+
+    def __call__(
+        self, predicted=predicted, true=true, materials=materials, *, rotation=None, **options
+    ):
+        from kikuchipy_cnn.evaluation import Evaluation
+
+        patterns = self._label(true, materials, rotation=rotation)
+        probabilities = self._probabilities(predicted)
+        return Evaluation(patterns, self.classes, "space group", probabilities, **options)
+
+    def _probabilities(self, predicted):
+        """0.75 for the predicted class, half of the rest for each other; none without one."""
+        rows = np.full((len(predicted), len(self.classes)), 0.125, np.float32)
+        for row, number in zip(rows, predicted, strict=True):
+            if number is None:
+                row[:] = np.nan
+            else:
+                row[self.classes.index(number)] = 0.75
+        return rows
+
+
+@pytest.fixture(scope="session")
+def make(label):
+    return _MakeEvaluation(label)

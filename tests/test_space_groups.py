@@ -122,12 +122,14 @@ class TestLabelClasses:
         labels = LabelClasses(("4/mmm", "Ni", "Ni3Al"), (None, 225, 221))
         assert labels.ids == tuple(labels) == (1, 2, 3)
         assert labels.names == ("4/mmm", "Ni", "Ni3Al")
+        assert labels.labels == labels.names
         assert labels.space_groups == (None, 225, 221)
         assert labels.properties == ("p_4:mmm", "p_Ni", "p_Ni3Al")
         assert [labels.index(i) for i in labels] == [0, 1, 2]
         groups = SpaceGroupClasses((229, 225))
         assert groups.ids == groups.space_groups == tuple(groups) == (229, 225)
         assert groups.names == ("Im-3m", "Fm-3m")
+        assert groups.labels == (229, 225)
         assert groups.properties == ("p_229", "p_225") == tuple(map(probability_property, groups))
 
     def test_phases(self):

@@ -133,10 +133,7 @@ class ModelBundle:
             If the folder exists and is not to be replaced, or is something else than a bundle.
         """
         folder = Path(folder)
-        if folder.exists() and not (overwrite and (folder / _JSON).is_file()):
-            raise FileExistsError(
-                f"{folder} exists. Give another name, or overwrite=True if it is a model bundle."
-            )
+        check_bundle_folder(folder, overwrite)
         folder.parent.mkdir(parents=True, exist_ok=True)
         contents = {_WEIGHTS: _pack_weights(self.network), _CARD: self.card.encode()}
         description = {
@@ -165,6 +162,23 @@ class ModelBundle:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
+
+
+def check_bundle_folder(folder: str | os.PathLike, overwrite: bool) -> None:
+    """Raise FileExistsError if a bundle may not be saved to a folder.
+
+    Parameters
+    ----------
+    folder
+        Folder to make.
+    overwrite
+        Whether to replace a bundle of this name.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (overwrite and (folder / _JSON).is_file()):
+        raise FileExistsError(
+            f"{folder} exists. Give another name, or overwrite=True if it is a model bundle."
+        )
 
 
 def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBundle:

@@ -25,6 +25,7 @@ from kikuchipy_cnn.models.acceleration import (
     jit_compile,
     with_fused_normalisation,
 )
+from kikuchipy_cnn.models.statistics import retake_statistics
 from kikuchipy_cnn.training._card import write_card
 from kikuchipy_cnn.training.augmentation import Augmentation
 from kikuchipy_cnn.training.calibration import cross_entropy, fit_temperature
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from kikuchipy_cnn.space_groups import Classes
 
-OPTIMISERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Of the learning rate at the end of the cosine schedule.
@@ -45,20 +45,20 @@ _LAST_RATE = 0.01
 # Fewer patterns say less of the batch statistics than those that a network was pretrained on.
 _PATTERNS_FOR_STATISTICS = 300
 _VALIDATION_BATCH = 256
+# Patterns that statistics are retaken from.
+_STATISTICS_PATTERNS = 1024
+_STATISTICS_BATCH = 128
 
 
 @dataclass(frozen=True)
 class FewShotProtocol:
     """How to train on a few hundred patterns.
 
-    The defaults are those of Kaufmann et al., Sci. Rep. 11 (2021) 8172.
+    The optimiser is Adam (Kingma and Ba, ICLR 2015), and the defaults are those of Kaufmann et al.,
+    Sci. Rep. 11 (2021) 8172, but for the *statistics*.
 
     Parameters
     ----------
-    optimiser
-        ``"adam"`` (Kingma and Ba, ICLR 2015), ``"adamw"`` (the same with the weight decay left out
-        for biases and normalisations; Loshchilov and Hutter, ICLR 2019) or ``"sgd"`` with momentum
-        0.9.
     learning_rate
         Learning rate, at first.
     schedule
@@ -79,10 +79,13 @@ class FewShotProtocol:
         Whether each class counts the same, however many patterns it has.
     trainable
         ``"all"`` weights, or only those of the last layer, ``"head"``.
-    update_statistics
-        Whether the batch statistics follow the new patterns, or normalisations stay as they are.
-        If not given, those of a pretrained network stay if there are fewer than 300 patterns to
-        train on. Moving averages reach back one epoch at most, or they would lag behind.
+    statistics
+        What normalisations take for mean and variance when the network is used: ``"moving"``
+        averages, as Keras does and the papers did; ``"retaken"`` after each epoch (see
+        :func:`~kikuchipy_cnn.models.statistics.retake_statistics`), so that validation losses show
+        what was learned; or ``"frozen"``, those of the pretrained network, whose normalisations
+        then stay as they are. If not given, they are frozen if a pretrained network has fewer than
+        300 patterns to train on, and retaken otherwise.
     augmentation
         Random changes of the training patterns.
     precision
@@ -95,7 +98,6 @@ class FewShotProtocol:
         If a value makes no sense.
     """
 
-    optimiser: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "constant"
     weight_decay: float = 1e-5
@@ -106,16 +108,16 @@ class FewShotProtocol:
     label_smoothing: float = 0.0
     balanced: bool = True
     trainable: str = "all"
-    update_statistics: bool | None = None
+    statistics: str | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     precision: str = "float32"
 
     def __post_init__(self) -> None:
         choices = {
-            "optimiser": OPTIMISERS,
             "schedule": SCHEDULES,
             "precision": PRECISIONS,
             "trainable": ("all", "head"),
+            "statistics": (None, "moving", "retaken", "frozen"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -361,7 +363,7 @@ class _Set:
         show_progressbar: bool,
     ) -> _Set:
         images, valid = patterns.images(start.transform, show_progressbar=show_progressbar)
-        indices = {key: i for i, key in enumerate(_keys(classes, level))}
+        indices = {label: i for i, label in enumerate(classes.labels)}
         labels = np.array([indices[label] for label in patterns.labels(level).tolist()])
         images, labels = images[valid], labels[valid]
         if len(set(labels.tolist())) == 0:
@@ -394,6 +396,10 @@ class _Run:
         self.class_weights = np.ones(n_classes, np.float32)
         if protocol.balanced:
             self.class_weights = (len(training.labels) / n_classes / counts).astype(np.float32)
+        self.statistics = protocol.statistics
+        if self.statistics is None:
+            few = start.is_pretrained and len(training.labels) < _PATTERNS_FOR_STATISTICS
+            self.statistics = "frozen" if few else "retaken"
         self.network = self._compiled(start)
 
     @property
@@ -442,19 +448,19 @@ class _Run:
 
         protocol = self.protocol
         network = with_fused_normalisation(start.network)
-        update_statistics = protocol.update_statistics
-        if update_statistics is None:
-            enough = len(self.training.labels) >= _PATTERNS_FOR_STATISTICS
-            update_statistics = enough or not start.is_pretrained
-        memory = 1 - 1 / max(2, self.n_batches)
+        if self.statistics == "frozen" and not start.is_pretrained:
+            raise ValueError(
+                "statistics='frozen' needs a pretrained network: with random weights they are none."
+            )
         for layer in network.layers[:-1]:
             is_normalisation = isinstance(layer, keras.layers.BatchNormalization)
-            frozen = protocol.trainable == "head" or (is_normalisation and not update_statistics)
-            layer.trainable = not frozen
-            if is_normalisation:
-                layer.momentum = min(layer.momentum, memory)
+            layer.trainable = protocol.trainable == "all" and not (
+                is_normalisation and self.statistics == "frozen"
+            )
         network.compile(
-            optimizer=_optimiser(protocol, network),
+            optimizer=keras.optimizers.Adam(
+                protocol.learning_rate, weight_decay=protocol.weight_decay
+            ),
             loss=keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=protocol.label_smoothing
             ),
@@ -479,6 +485,8 @@ class _Run:
             n += len(labels)
             if not np.isfinite(total[0]):
                 break
+        if self.statistics == "retaken" and np.isfinite(total[0]):
+            retake_statistics(self.network, self._sample(epoch))
         logits = _logits(self.network, self.validation.images)
         labels = self.validation.labels
         finite = np.isfinite(logits).all()
@@ -503,6 +511,14 @@ class _Run:
                 self.protocol.augmentation(images, self.transform, rng),
                 self.training.labels[chosen],
             )
+
+    def _sample(self, epoch: int) -> Iterator[np.ndarray]:
+        """Some of an epoch's patterns, in large batches."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.training.labels))[:_STATISTICS_PATTERNS]
+        for chosen in np.array_split(order, math.ceil(len(order) / _STATISTICS_BATCH)):
+            images = self.training.images[chosen]
+            yield self._as_input(self.protocol.augmentation(images, self.transform, rng))
 
     def _as_input(self, images: np.ndarray) -> np.ndarray:
         return np.repeat(images, self.network.input_shape[-1], axis=-1)
@@ -585,11 +601,6 @@ class _Run:
         return fingerprint_of([settings, *start.network.get_weights(), *data])
 
 
-def _keys(classes: Classes, level: str) -> tuple:
-    """Labels of the patterns in the order of the classes."""
-    return classes.space_groups if level == "space group" else classes.names
-
-
 def _check_sets(
     training: LabelledPatterns,
     validation: LabelledPatterns,
@@ -601,7 +612,7 @@ def _check_sets(
             "The validation set is empty, but it tells when to stop. Keep some patterns of each "
             "class for it."
         )
-    known = set(_keys(classes, level))
+    known = set(classes.labels)
     for name, patterns in (("training", training), ("validation", validation)):
         found = set(patterns.labels(level).tolist())
         if found - known:
@@ -614,21 +625,6 @@ def _check_sets(
                 f"There is no training pattern of {sorted(known - found)}. Add some, or leave the "
                 "class away."
             )
-
-
-def _optimiser(protocol: FewShotProtocol, network: keras.Model) -> keras.optimizers.Optimizer:
-    import keras
-
-    settings = {"learning_rate": protocol.learning_rate, "weight_decay": protocol.weight_decay}
-    if protocol.optimiser == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, **settings)
-    if protocol.optimiser == "adam":
-        return keras.optimizers.Adam(**settings)
-    optimiser = keras.optimizers.AdamW(**settings)
-    optimiser.exclude_from_weight_decay(
-        [variable for variable in network.trainable_variables if len(variable.shape) == 1]
-    )
-    return optimiser
 
 
 def _logits(network: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 
@@ -89,14 +90,7 @@ class Split:
             numbers = (str(count.get(pair, 0)) for count in counts)
             rows.append((f"{number} {hermann_mauguin_symbol(number)}", material, *numbers))
         rows.append(("total", "", *(str(len(part)) for part in parts)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        )
+        return aligned(rows, n_left=2)
 
 
 def split_patterns(

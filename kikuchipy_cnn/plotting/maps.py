@@ -1,20 +1,13 @@
 """Figures of maps of space groups, or of other classes, and of patterns
-with their probabilities.
-
-The figures are made without pyplot, so that they need no backend, and
-are not kept alive after use. Save one with
-:meth:`~matplotlib.figure.Figure.savefig`.
-"""
+with their probabilities."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from diffpy.structure.spacegroups import GetSpaceGroup
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -24,12 +17,13 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from orix.crystal_map import CrystalMap
 
 from kikuchipy_cnn.crystal_map import check_phase_ids, classes_from_crystal_map
-from kikuchipy_cnn.space_groups import Classes, hermann_mauguin_symbol, space_group_number
+from kikuchipy_cnn.plotting.symbols import symbol_label
+from kikuchipy_cnn.space_groups import Classes, space_group_number
 
 if TYPE_CHECKING:
     from kikuchipy.signals import EBSD
 
-__all__ = ["plot_patterns", "plot_space_groups", "symbol_label"]
+__all__ = ["plot_patterns", "plot_space_groups"]
 
 _NOT_INDEXED_COLOR = "white"
 _MASKED_COLOR = "0.7"
@@ -229,37 +223,6 @@ def plot_patterns(
         columnspacing=1.2,
     )
     return fig
-
-
-def symbol_label(number: int) -> str:
-    r"""Return the Hermann-Mauguin symbol of a space group as
-    Matplotlib's math text.
-
-    Parameters
-    ----------
-    number
-        Space-group number.
-
-    Examples
-    --------
-    >>> symbol_label(225)
-    '$Fm\\overline{3}m$'
-    >>> symbol_label(194)
-    '$P6_{3}/mmc$'
-    """
-    symbol = hermann_mauguin_symbol(number)
-    # "P4232" is P 42 3 2, not P 4 23 2: only the full symbol has its parts separated
-    full = GetSpaceGroup(number).pdb_name.split()[1:]
-    screws = {axis for part in full for axis in re.findall(r"^[2346][1-5]", part)}
-    label, rest = symbol[0], symbol[1:]
-    while rest:
-        if rest[0] == "-":
-            label, rest = label + rf"\overline{{{rest[1]}}}", rest[2:]
-        elif rest[:2] in screws:
-            label, rest = label + f"{rest[0]}_{{{rest[1]}}}", rest[2:]
-        else:
-            label, rest = label + rest[0], rest[1:]
-    return f"${label}$"
 
 
 def _phases_of(classes: Classes) -> list[_Phase]:

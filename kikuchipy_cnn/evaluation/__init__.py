@@ -1,0 +1,32 @@
+"""How well a model does on patterns of known phase."""
+
+from kikuchipy_cnn.evaluation._run import evaluate
+from kikuchipy_cnn.evaluation.comparisons import (
+    Directions,
+    OrientationComparison,
+    QualityComparison,
+)
+from kikuchipy_cnn.evaluation.results import Evaluation
+from kikuchipy_cnn.evaluation.scores import (
+    ClassScore,
+    Confusion,
+    MaterialScore,
+    MeanScore,
+    wilson_interval,
+)
+from kikuchipy_cnn.evaluation.shots import ShotsCurve, shots_curve
+
+__all__ = [
+    "ClassScore",
+    "Confusion",
+    "Directions",
+    "Evaluation",
+    "MaterialScore",
+    "MeanScore",
+    "OrientationComparison",
+    "QualityComparison",
+    "ShotsCurve",
+    "evaluate",
+    "shots_curve",
+    "wilson_interval",
+]

@@ -1,0 +1,89 @@
+"""Levels at which a model's classes are compared with the patterns."""
+
+from __future__ import annotations
+
+from kikuchipy_cnn.label_classes import LabelClasses
+from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses
+from kikuchipy_cnn.training.labelled import LEVELS, LabelledPatterns
+
+__all__ = ["coarse_classes", "level_of"]
+
+
+def level_of(classes: Classes, patterns: LabelledPatterns, level: str | None) -> str:
+    """Level of a model's classes, which are of labels of the patterns.
+
+    Parameters
+    ----------
+    classes
+        Classes of the model.
+    patterns
+        Patterns to judge it by.
+    level
+        What to judge, which space groups can be summed to. If not given, what most patterns are of
+        a class at.
+
+    Returns
+    -------
+    level
+        One of :data:`~kikuchipy_cnn.training.labelled.LEVELS`.
+
+    Raises
+    ------
+    ValueError
+        If no pattern is of a class, or the level cannot be had from the classes.
+    """
+    if isinstance(classes, SpaceGroupClasses):
+        if level not in (None, "space group"):
+            coarse_classes(classes, level)
+        return "space group"
+    levels = [i for i in LEVELS if i != "space group"] if level is None else [level]
+    known = {i: sum(label in classes.names for label in patterns.labels(i)) for i in levels}
+    best = max(known, key=known.get)
+    if known[best] == 0:
+        found = ", ".join(repr(i) for i in sorted(map(str, set(patterns.labels(best).tolist()))))
+        raise ValueError(
+            f"None of the patterns ({best}: {found}) is of a class of the model, "
+            f"{', '.join(map(repr, classes.names))}. Name them as the model does, or give the "
+            "level that its classes are of."
+        )
+    return best
+
+
+def coarse_classes(classes: Classes, level: str) -> LabelClasses:
+    """Classes that space groups fall into.
+
+    Parameters
+    ----------
+    classes
+        Classes, which should be space groups.
+    level
+        ``"centring"`` or ``"Laue group"``.
+
+    Returns
+    -------
+    coarse
+        Classes in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level, the classes are no space groups, or all of them share it.
+    """
+    if not isinstance(classes, SpaceGroupClasses):
+        raise ValueError(
+            f"The model's classes {', '.join(classes.names)} are no space groups, which could be "
+            f"summed by {level}."
+        )
+    names = {"centring": classes.lattice_centrings, "Laue group": classes.laue_groups}
+    if level not in names:
+        raise ValueError(
+            f"level={level!r}, but a model of space groups tells only one of 'space group', "
+            f"{', '.join(map(repr, names))}."
+        )
+    names = sorted(set(names[level]))
+    if len(names) == 1:
+        raise ValueError(
+            f"All space groups of the model, {', '.join(map(str, classes.ids))}, have the {level} "
+            f"{names[0]!r}, so there is nothing to tell apart."
+        )
+    return LabelClasses(tuple(names))

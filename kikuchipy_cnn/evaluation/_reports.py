@@ -1,0 +1,171 @@
+"""Evaluations as text and as files of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from orix.quaternion import Rotation
+
+from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._tables import aligned
+from kikuchipy_cnn.evaluation.scores import wilson_interval
+from kikuchipy_cnn.io import check_destination
+from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
+
+if TYPE_CHECKING:
+    from kikuchipy_cnn.evaluation.results import Evaluation
+
+__all__ = ["label_text", "report", "save_predictions", "save_report"]
+
+
+def report(evaluation: Evaluation) -> str:
+    """Return tables of the classes and the materials.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluation of a model.
+
+    Returns
+    -------
+    report
+        Lines of aligned text without a line break at the end.
+    """
+    n_right, n = int(evaluation.right.sum()), len(evaluation)
+    low, high = wilson_interval(n_right, n)
+    lines = [
+        f"{n_right} of {n} patterns are right: {evaluation.accuracy:.3f} ({low:.3f}-{high:.3f}), "
+        f"by chance {1 / len(evaluation.classes):.3f}"
+    ]
+    if not evaluation.valid.all():
+        lines.append(f"{(~evaluation.valid).sum()} patterns could not be classified")
+    if evaluation.other_labels:
+        others = ", ".join(label_text(label) for label in evaluation.other_labels)
+        lines.append(f"The model has no class for: {others}")
+    rows = [(evaluation.level.capitalize(), "Precision", "Recall", "95 %", "F1", "Patterns")]
+    rows += [
+        (
+            label_text(score.label),
+            *(f"{value:.3f}" for value in (score.precision, score.recall)),
+            f"{score.low:.3f}-{score.high:.3f}",
+            f"{score.f1:.3f}",
+            str(score.n),
+        )
+        for score in evaluation.by_class()
+    ]
+    for name, mean in (("Weighted mean", evaluation.weighted()), ("Mean", evaluation.macro())):
+        precision, recall, f1 = (f"{value:.3f}" for value in mean)
+        rows.append((name, precision, recall, "", f1, str(n)))
+    lines += ["", aligned(rows)]
+    rows = [("Material", "Space group", "Mean Z", "Accuracy", "95 %", "Patterns")]
+    rows += [
+        (
+            score.material,
+            str(score.space_group),
+            f"{score.atomic_number:.1f}" if np.isfinite(score.atomic_number) else "-",
+            f"{score.accuracy:.3f}",
+            f"{score.low:.3f}-{score.high:.3f}",
+            str(score.n),
+        )
+        for score in evaluation.by_material()
+    ]
+    return "\n".join([*lines, "", aligned(rows)])
+
+
+def save_report(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool) -> None:
+    """Write the scores of classes and materials as CSV.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluation of a model.
+    path
+        File to write.
+    overwrite
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and is not to be replaced.
+    """
+    rows = [
+        ("class", s.label, "", s.precision, s.recall, s.low, s.high, s.f1, s.n, "")
+        for s in evaluation.by_class()
+    ]
+    n = len(evaluation)
+    for kind, mean in (("weighted mean", evaluation.weighted()), ("mean", evaluation.macro())):
+        rows.append((kind, "", "", mean.precision, mean.recall, "", "", mean.f1, n, ""))
+    for s in evaluation.by_material():
+        atomic_number = s.atomic_number if np.isfinite(s.atomic_number) else ""
+        values = (s.accuracy, s.low, s.high, "", s.n, atomic_number)
+        rows.append(("material", s.material, s.space_group, "", *values))
+    header = ("kind", "name", "space group", "precision", "recall", "recall low")
+    header += ("recall high", "F1", "patterns", "mean atomic number")
+    _write_csv(path, overwrite, header, rows)
+
+
+def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool) -> None:
+    """Write what was predicted for each pattern as CSV.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluation of a model.
+    path
+        File to write.
+    overwrite
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and is not to be replaced.
+    """
+    patterns = evaluation.patterns
+    header = ("file", "map", "grain", "index", "material", "space group", "true", "predicted")
+    header += ("score", "quality", *evaluation.classes.properties, "phi1", "Phi", "phi2")
+    quality = np.full(len(evaluation), np.nan) if evaluation.quality is None else evaluation.quality
+    angles = np.full((len(evaluation), 3), np.nan)
+    known = np.isfinite(patterns.rotation).all(axis=1)
+    angles[known] = Rotation(patterns.rotation[known]).to_euler(degrees=True)
+    numbers = np.column_stack([evaluation.scores, quality, evaluation.probabilities, angles])
+    texts = zip(
+        (patterns.sources[i].file for i in patterns.source),
+        *(patterns.map_name, patterns.grain, patterns.index, patterns.material),
+        *(patterns.space_group, evaluation.true, evaluation.predicted),
+        strict=True,
+    )
+    rows = (
+        (*text, *(f"{value:.6g}" if np.isfinite(value) else "" for value in row))
+        for text, row in zip(texts, numbers, strict=True)
+    )
+    _write_csv(path, overwrite, header, rows)
+
+
+def label_text(label: int | str) -> str:
+    """Number and symbol of a space group, or a name as it is.
+
+    Parameters
+    ----------
+    label
+        Space-group number, or name of a class.
+    """
+    return label if isinstance(label, str) else f"{label} {hermann_mauguin_symbol(label)}"
+
+
+def _write_csv(
+    path: str | os.PathLike, overwrite: bool, header: Sequence[str], rows: Iterable[Iterable]
+) -> None:
+    check_destination(path, overwrite)
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

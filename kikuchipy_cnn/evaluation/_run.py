@@ -1,0 +1,179 @@
+"""Classification of patterns of known phase."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
+from tqdm import tqdm
+
+from kikuchipy_cnn.evaluation._levels import level_of
+from kikuchipy_cnn.evaluation._reports import label_text
+from kikuchipy_cnn.evaluation.results import Evaluation
+from kikuchipy_cnn.inference import predict
+from kikuchipy_cnn.models import ModelBundle, load_model
+from kikuchipy_cnn.preprocessing import PatternTransform
+from kikuchipy_cnn.training.labelled import LabelledPatterns
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: str | os.PathLike | ModelBundle,
+    patterns: LabelledPatterns,
+    *,
+    level: str | None = None,
+    new_materials: bool = False,
+    with_quality: bool = True,
+    batch_size: int = 64,
+    show_progressbar: bool = True,
+) -> Evaluation:
+    """Classify patterns of known phase and compare.
+
+    Parameters
+    ----------
+    model
+        Name of a packaged model, path of a model bundle, or a bundle.
+    patterns
+        Patterns that the model was not trained on. Lazy ones are read chunk by chunk.
+    level
+        What to judge: ``"space group"``, ``"phase"``, ``"centring"`` or ``"Laue group"``. If not
+        given, what the model's classes are. Probabilities of space groups are summed for the latter
+        two.
+    new_materials
+        Whether the result is to be called that of new materials. If so, it is checked that the
+        model was not trained on any of them.
+    with_quality
+        Whether to compute the quality of the patterns: the image quality of Krieger Lassen
+        (thesis, Technical University of Denmark, 1994) as kikuchipy computes it, of the
+        preprocessed patterns. Those are all of one size and without their backgrounds, on which it
+        would depend more than on the bands.
+    batch_size
+        Number of patterns that the network takes at once.
+    show_progressbar
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    evaluation
+        Probabilities, and all that follows from them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, there are no patterns, or the classes of the model are of another
+        level than the given one.
+
+    Warns
+    -----
+    UserWarning
+        If the model has no class for some patterns, or they are constant or not finite, all of
+        which count as wrong; or if materials are to be new and are not, or it is not known.
+    """
+    if len(patterns) == 0:
+        raise ValueError("There are no patterns to evaluate the model on; give at least one.")
+    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+    own_level = level_of(bundle.classes, patterns, level)
+    probabilities = np.empty((len(patterns), len(bundle.classes)), np.float32)
+    quality = np.full(len(patterns), np.nan, np.float32)
+    # A pattern may be taken more than once, but is read once.
+    n_read = len(set(zip(patterns.source.tolist(), patterns.index.tolist(), strict=True)))
+    with tqdm(
+        total=n_read, unit="pattern", desc="Evaluating", disable=not show_progressbar
+    ) as progressbar:
+        for number in np.unique(patterns.source):
+            source = patterns.sources[number]
+            places = np.flatnonzero(patterns.source == number)
+            index = patterns.index[places]
+            used = np.zeros(len(source.data), bool)
+            used[index] = True
+            transform = _WatchedTransform(bundle.transform, with_quality, progressbar.update)
+            prediction = predict(
+                source.data,
+                replace(bundle, transform=transform),
+                navigation_mask=~used,
+                signal_mask=source.signal_mask,
+                static_background=source.static_background,
+                batch_size=batch_size,
+                show_progressbar=False,
+            )
+            probabilities[places] = prediction.probabilities[index]
+            if with_quality:
+                of_source = np.full(len(source.data), np.nan, np.float32)
+                of_source[used] = np.concatenate(transform.quality)
+                quality[places] = of_source[index]
+    materials = bundle.training.get("materials")
+    evaluation = Evaluation(
+        patterns,
+        bundle.classes,
+        own_level,
+        probabilities,
+        quality if with_quality else None,
+        bundle.name,
+        None if materials is None else frozenset((int(i), str(name)) for i, name in materials),
+    )
+    if level not in (None, own_level):
+        evaluation = evaluation.coarser(level)
+    for message in _warnings(evaluation, new_materials):
+        warnings.warn(message, stacklevel=2)
+    return evaluation
+
+
+class _WatchedTransform:
+    """Preprocessing that notes the quality of its patterns, so that they are read only once."""
+
+    def __init__(
+        self, transform: PatternTransform, with_quality: bool, update: Callable[[int], object]
+    ) -> None:
+        self.size = transform.size
+        self.quality: list[np.ndarray] = []
+        self._transform, self._with_quality, self._update = transform, with_quality, update
+        self._frequencies = fft_frequency_vectors((self.size, self.size))
+        self._largest_inertia = self._frequencies.sum() / self.size**2
+
+    def __call__(self, *arguments) -> tuple[np.ndarray, np.ndarray]:
+        images, valid = self._transform(*arguments)
+        if self._with_quality:
+            quality = np.full(len(images), np.nan, np.float32)
+            for i in np.flatnonzero(valid):
+                quality[i] = get_image_quality(
+                    images[i, ..., 0], True, self._frequencies, self._largest_inertia
+                )
+            self.quality.append(quality)
+        self._update(len(images))
+        return images, valid
+
+
+def _warnings(evaluation: Evaluation, new_materials: bool) -> list[str]:
+    messages = []
+    others = evaluation.other_labels
+    if others:
+        n = sum(label in others for label in evaluation.true.tolist())
+        messages.append(
+            f"The model has no class for {n} of {len(evaluation)} patterns "
+            f"({', '.join(map(label_text, others))}). They count as wrong."
+        )
+    n_invalid = int((~evaluation.valid).sum())
+    if n_invalid:
+        messages.append(
+            f"{n_invalid} of {len(evaluation)} patterns are constant or have values that are not "
+            "finite. They count as wrong."
+        )
+    if new_materials:
+        trained = evaluation.trained_materials
+        if trained is None:
+            messages.append(
+                "The model does not say which materials it was trained on, so it cannot be checked "
+                "that the test materials are new."
+            )
+        elif common := sorted(trained & evaluation.patterns.counts().keys()):
+            names = ", ".join(f"{name} ({number})" for number, name in common)
+            messages.append(
+                f"The model was trained on {names}. Patterns of one material must not be on both "
+                "sides of a test with new materials: leave them out."
+            )
+    return messages

@@ -1,0 +1,29 @@
+"""Figures of maps and patterns, of how well a model does, and of how it was trained.
+
+The figures are made without pyplot, so that they need no backend, and are not kept alive after use.
+Save one with :meth:`~matplotlib.figure.Figure.savefig`.
+"""
+
+from kikuchipy_cnn.plotting.evaluation import (
+    plot_accuracy_by_atomic_number,
+    plot_confusion,
+    plot_orientations,
+    plot_quality,
+    plot_scores,
+)
+from kikuchipy_cnn.plotting.maps import plot_patterns, plot_space_groups
+from kikuchipy_cnn.plotting.symbols import symbol_label
+from kikuchipy_cnn.plotting.training import plot_shots_curve, plot_training_curves
+
+__all__ = [
+    "plot_accuracy_by_atomic_number",
+    "plot_confusion",
+    "plot_orientations",
+    "plot_patterns",
+    "plot_quality",
+    "plot_scores",
+    "plot_shots_curve",
+    "plot_space_groups",
+    "plot_training_curves",
+    "symbol_label",
+]
