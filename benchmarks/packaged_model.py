@@ -34,7 +34,7 @@ from kikuchipy_cnn.models import ModelBundle, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.models.growth import grow_into_xception
-from kikuchipy_cnn.models.statistics import retake_statistics
+from kikuchipy_cnn.models.statistics import BatchStatistics
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
@@ -330,8 +330,7 @@ def average(options: argparse.Namespace) -> None:
         PatternSampler(task.master_patterns, probabilities, size, seed=seed).sample(256)
         for seed in range(12)
     )
-    retake_statistics(
-        network,
+    BatchStatistics(network).retake(
         (transform.standardise(sample.patterns, sample.weights)[..., None] for sample in samples),
     )
     stages[-1]["note"] = options.note

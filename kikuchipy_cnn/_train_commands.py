@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +17,13 @@ if TYPE_CHECKING:
 
 _MANIFEST = (
     "CSV file with the columns file, space_group, material and, where wanted, map, grain, phase, "
-    "number; see docs/training.md"
+    "number, seed; see docs/training.md"
 )
 _PREDICTIONS, _REPORT = "predictions.csv", "report.csv"
+_FIGURES = (
+    *("scores.png", "confusion.png", "confusion_by_material.png"),
+    *("quality.png", "atomic_number.png", "orientations.png"),
+)
 
 
 def add_train_parsers(commands: argparse._SubParsersAction) -> None:
@@ -126,6 +129,12 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--label-smoothing", type=float, help="default is 0")
     group.add_argument("--trainable", choices=("all", "head"), help="weights; default is all")
     group.add_argument(
+        "--statistics",
+        choices=("moving", "retaken", "frozen"),
+        help="of batches; default is frozen for a pretrained network and less than 300 patterns, "
+        "else retaken",
+    )
+    group.add_argument(
         "--precision",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="of the training; default is float32",
@@ -153,6 +162,11 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         help="name of a packaged model or path of a bundle; default is %(default)s",
     )
     evaluate.add_argument(
+        "--level",
+        choices=("phase", "space group", "centring", "Laue group"),
+        help="what to judge; default is what the model tells apart",
+    )
+    evaluate.add_argument(
         "--new-materials",
         action="store_true",
         help="warn if the model was trained on one of these materials",
@@ -170,6 +184,7 @@ def _train(options: argparse.Namespace) -> None:
     from kikuchipy_cnn.evaluation import evaluate
     from kikuchipy_cnn.models.bundle import check_bundle_folder
     from kikuchipy_cnn.training import FewShotTrainer, read_manifest, split_patterns
+    from kikuchipy_cnn.training.checkpoint import remove_state
 
     protocol = _protocol(options)
     network = {
@@ -193,6 +208,11 @@ def _train(options: argparse.Namespace) -> None:
         check_figure(options.figure, options.overwrite)
     if options.evaluation is not None:
         _check_folder(options.evaluation, options.overwrite)
+        if options.output.resolve() in (options.evaluation / "x").resolve().parents:
+            raise ValueError(
+                f"'{options.evaluation}' for the evaluation lies in the model's folder "
+                f"'{options.output}'. Give another one."
+            )
 
     patterns = read_manifest(options.manifest, show_progressbar=not options.no_progress)
     split = split_patterns(
@@ -234,14 +254,21 @@ def _train(options: argparse.Namespace) -> None:
         from kikuchipy_cnn import plotting
 
         save_figure(plotting.plot_training_curves([result.history]), options.figure)
-    if options.evaluation is not None and len(split.test):
-        evaluation = evaluate(result.bundle, split.test, show_progressbar=not options.no_progress)
+    if options.evaluation is not None and len(split.test) == 0:
+        print("No pattern is left for a test: all are for training or validation.")
+    elif options.evaluation is not None:
+        evaluation = evaluate(
+            result.bundle,
+            split.test,
+            new_materials=split.claims == "new materials",
+            show_progressbar=not options.no_progress,
+        )
         print(f"Test on {split.claims}:")
         _write_evaluation(evaluation, options.evaluation, options.overwrite)
     if result.stopped == "interrupted":
         print(f"To go on: give the same command with --overwrite. The state is in '{work}'.")
     elif options.work is None:
-        shutil.rmtree(work)
+        remove_state(work)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -255,6 +282,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     evaluation = evaluate(
         bundle,
         patterns,
+        level=options.level,
         new_materials=options.new_materials,
         batch_size=options.batch_size,
         show_progressbar=not options.no_progress,
@@ -278,9 +306,11 @@ def _protocol(options: argparse.Namespace) -> FewShotProtocol:
 def _check_folder(folder: Path, overwrite: bool) -> None:
     from kikuchipy_cnn import io
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (_PREDICTIONS, _REPORT):
-        io.check_destination(folder / name, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"'{folder}' is a file. Give a folder.")
+    for name in (_PREDICTIONS, _REPORT, *_FIGURES):
+        if (folder / name).exists():
+            io.check_destination(folder / name, overwrite)
 
 
 def _write_evaluation(evaluation: Evaluation, folder: Path, overwrite: bool) -> None:
@@ -288,18 +318,19 @@ def _write_evaluation(evaluation: Evaluation, folder: Path, overwrite: bool) -> 
     from kikuchipy_cnn import plotting
 
     print(evaluation.report())
+    folder.mkdir(parents=True, exist_ok=True)
     evaluation.save_predictions(folder / _PREDICTIONS, overwrite)
     evaluation.save_report(folder / _REPORT, overwrite)
     print(f"Tables: {folder / _PREDICTIONS}, {folder / _REPORT}")
     figures = {
-        "scores": plotting.plot_scores(evaluation),
-        "confusion": plotting.plot_confusion(evaluation),
-        "confusion_by_material": plotting.plot_confusion(evaluation, by="material"),
-        "quality": plotting.plot_quality(evaluation),
+        "scores.png": plotting.plot_scores(evaluation),
+        "confusion.png": plotting.plot_confusion(evaluation),
+        "confusion_by_material.png": plotting.plot_confusion(evaluation, by="material"),
+        "quality.png": plotting.plot_quality(evaluation),
     }
     if any(np.isfinite(number) for number in evaluation.atomic_numbers().values()):
-        figures["atomic_number"] = plotting.plot_accuracy_by_atomic_number(evaluation)
+        figures["atomic_number.png"] = plotting.plot_accuracy_by_atomic_number(evaluation)
     if evaluation.crystal_directions():
-        figures["orientations"] = plotting.plot_orientations(evaluation)
+        figures["orientations.png"] = plotting.plot_orientations(evaluation)
     for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png")
+        save_figure(figure, folder / name)

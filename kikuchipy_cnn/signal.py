@@ -6,12 +6,12 @@ import os
 import time
 import warnings
 
-import hyperspy.api as hs
 import numpy as np
 from kikuchipy.signals import EBSD
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
 from kikuchipy_cnn.inference import (
     carries_background,
@@ -110,8 +110,6 @@ def classify_space_group(
     signal_mask = _checked_mask(signal_mask, "signal_mask", signal_shape)
     background = _checked_background(static_background, signal_shape)
     rotations = _rotations(signal, navigation_shape)
-    if show_progressbar is None:
-        show_progressbar = hs.preferences.General.show_progressbar
     bundle = model if isinstance(model, ModelBundle) else load_model(model)
 
     sampled = sample_patterns(signal.data, navigation_mask)
@@ -141,7 +139,7 @@ def classify_space_group(
         signal_mask=signal_mask,
         static_background=background,
         batch_size=batch_size,
-        show_progressbar=show_progressbar,
+        show_progressbar=is_progress_shown(show_progressbar),
     )
     seconds = time.perf_counter() - start
     print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")

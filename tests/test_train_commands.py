@@ -71,6 +71,21 @@ def test_train_and_evaluate(manifest, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_work_folder_of_the_user(manifest, tmp_path):
+    """Nothing else in it is ever deleted."""
+    (tmp_path / "mine.training").mkdir()
+    (tmp_path / "mine.training" / "notes.txt").write_text("...")
+    assert train(manifest, tmp_path / "mine", "--max-epochs", 1) == 0
+    assert [path.name for path in (tmp_path / "mine.training").iterdir()] == ["notes.txt"]
+
+
+def test_nothing_left_for_a_test(manifest, tmp_path, capsys):
+    options = ["--max-epochs", 1, "--allow-fewer", "--training", 400, "--validation", 100]
+    assert train(manifest, tmp_path / "mine", *options, "--evaluation", tmp_path / "test") == 0
+    assert "No pattern is left for a test" in capsys.readouterr().out
+    assert not (tmp_path / "test").exists()
+
+
 def test_held_out_material(manifest, tmp_path, capsys):
     options = ["--max-epochs", 1, "--split-by", "material", "--held-out", "Al"]
     assert train(manifest, tmp_path / "mine", *options, "--evaluation", tmp_path / "test") == 0
@@ -156,6 +171,8 @@ def test_full_disk(manifest, tmp_path, monkeypatch, capsys):
         (["--history", "nowhere/losses.csv"], "does not exist"),
         (["--split-by", "material", "--held-out", "Cu"], "Cu"),
         (["--split-by", "grain"], "grain"),
+        (["--evaluation", "mine/test"], "lies in the model's folder"),
+        (["--evaluation", "patterns.csv"], "is a file"),
     ],
 )
 def test_told_before_the_work(options, match, manifest, tmp_path, monkeypatch, capsys):

@@ -106,7 +106,6 @@ def evaluate(
                 of_source = np.full(len(source.data), np.nan, np.float32)
                 of_source[used] = np.concatenate(transform.quality)
                 quality[places] = of_source[index]
-    materials = bundle.training.get("materials")
     evaluation = Evaluation(
         patterns,
         bundle.classes,
@@ -114,7 +113,7 @@ def evaluate(
         probabilities,
         quality if with_quality else None,
         bundle.name,
-        None if materials is None else frozenset((int(i), str(name)) for i, name in materials),
+        bundle.trained_materials,
     )
     if level not in (None, own_level):
         evaluation = evaluation.coarser(level)

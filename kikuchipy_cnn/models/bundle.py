@@ -92,6 +92,26 @@ class ModelBundle:
             f"{len(self.classes)} {self.classes.plural}: {', '.join(self.classes.names)})"
         )
 
+    @property
+    def trained_materials(self) -> frozenset[tuple[int, str]] | None:
+        """Space group and name of the materials that the network has learned from.
+
+        Those of the network that it began with are among them. None if they are not all known.
+        """
+        if "left_out_phases" in self.training:
+            from kikuchipy_cnn.simulation.phases import load_phase_table
+
+            return frozenset(
+                (record.space_group, name)
+                for name, record in load_phase_table().items()
+                if record.space_group in self.classes
+                and name not in self.training["left_out_phases"]
+            )
+        if self.training.get("start_materials", ...) in (None, ...):
+            return None
+        both = [*self.training["materials"], *self.training["start_materials"]]
+        return frozenset((int(number), str(name)) for number, name in both)
+
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Classify preprocessed patterns.
 

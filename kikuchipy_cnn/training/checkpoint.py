@@ -22,7 +22,7 @@ class Checkpoint:
     Parameters
     ----------
     folder
-        Folder, made if there is none.
+        Folder, which exists.
     fingerprint
         What identifies the training, from :func:`fingerprint_of`.
 
@@ -35,7 +35,6 @@ class Checkpoint:
     def __init__(self, folder: str | os.PathLike, fingerprint: str) -> None:
         self.folder = Path(folder)
         self._fingerprint = fingerprint
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self._exists() and self._read_description()["fingerprint"] != fingerprint:
             raise ValueError(
                 f"'{self.folder}' holds the state of another training: of other patterns, "
@@ -85,6 +84,21 @@ class Checkpoint:
                 return json.loads(str(data["description"]))
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"'{path}' is no state of a training: {error}. Delete it.") from error
+
+
+def remove_state(folder: str | os.PathLike) -> None:
+    """Delete the state in a folder, and the folder if nothing else is in it.
+
+    Parameters
+    ----------
+    folder
+        Folder of a training that is done with.
+    """
+    folder = Path(folder)
+    for name in (_STATE, _BEST):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def fingerprint_of(parts: Iterable[np.ndarray | dict]) -> str:

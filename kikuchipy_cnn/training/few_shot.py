@@ -13,30 +13,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hyperspy.api as hs
 import numpy as np
 from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
 from kikuchipy_cnn._files import replacing
-from kikuchipy_cnn.models import ModelBundle, build_network
+from kikuchipy_cnn._progress import is_progress_shown
+from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.models.acceleration import (
     in_precision,
     jit_compile,
     with_fused_normalisation,
 )
-from kikuchipy_cnn.models.statistics import retake_statistics
+from kikuchipy_cnn.models.statistics import BatchStatistics
+from kikuchipy_cnn.space_groups import Classes
 from kikuchipy_cnn.training._card import write_card
 from kikuchipy_cnn.training.augmentation import Augmentation
 from kikuchipy_cnn.training.calibration import cross_entropy, fit_temperature
 from kikuchipy_cnn.training.checkpoint import Checkpoint, fingerprint_of
 from kikuchipy_cnn.training.labelled import LEVELS, LabelledPatterns
-from kikuchipy_cnn.training.starts import Start, prepare_start
+from kikuchipy_cnn.training.starts import Start, build_seeded, prepare_start
 
 if TYPE_CHECKING:
     import keras
 
-    from kikuchipy_cnn.space_groups import Classes
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -82,7 +82,7 @@ class FewShotProtocol:
     statistics
         What normalisations take for mean and variance when the network is used: ``"moving"``
         averages, as Keras does and the papers did; ``"retaken"`` after each epoch (see
-        :func:`~kikuchipy_cnn.models.statistics.retake_statistics`), so that validation losses show
+        :class:`~kikuchipy_cnn.models.statistics.BatchStatistics`), so that validation losses show
         what was learned; or ``"frozen"``, those of the pretrained network, whose normalisations
         then stay as they are. If not given, they are frozen if a pretrained network has fewer than
         300 patterns to train on, and retaken otherwise.
@@ -125,8 +125,9 @@ class FewShotProtocol:
                     f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, known))}."
                 )
         for name in ("batch_size", "max_epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name}={value} must be an integer of at least 1.")
         for name in ("weight_decay", "min_delta"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
@@ -206,7 +207,7 @@ class FewShotTrainer:
         Name of the new model.
     seed
         Seed of new weights, of the order of the patterns and of their augmentation. The same seed
-        gives the same model on the same machine.
+        gives the same model on the same CPU.
 
     Raises
     ------
@@ -277,6 +278,10 @@ class FewShotTrainer:
         ------
         ImportError
             If *tensorboard* is given, but the package is not installed.
+        NotADirectoryError
+            If *work* or *tensorboard* is a file.
+        TypeError
+            If patterns or classes are something else.
         ValueError
             If there are fewer than two classes, a class has no pattern, the validation set is empty
             or has other classes, *work* is of another training, or the loss is no number in the
@@ -284,8 +289,9 @@ class FewShotTrainer:
         KeyboardInterrupt
             After Ctrl-C in the first epoch, when there is nothing to return.
         """
-        if show_progressbar is None:
-            show_progressbar = hs.preferences.General.show_progressbar
+        show_progressbar = is_progress_shown(show_progressbar)
+        _check_kinds(training, validation, classes)
+        _check_folders(work, tensorboard)
         if classes is None:
             classes = training.classes(self.level)
         _check_sets(training, validation, classes, self.level)
@@ -303,9 +309,10 @@ class FewShotTrainer:
                 _Set.read(patterns, classes, self.level, start, show_progressbar)
                 for patterns in (training, validation)
             ]
+            _check_classes(*sets, classes)
             run = _Run(self.protocol, start, *sets, len(classes), self.seed, work)
             stopped = run.train(tensorboard, show_progressbar)
-        return self._result(run, start, classes, stopped, training)
+        return self._result(run, start, classes, stopped)
 
     def _result(
         self,
@@ -313,23 +320,26 @@ class FewShotTrainer:
         start: Start,
         classes: Classes,
         stopped: str,
-        training: LabelledPatterns,
     ) -> TrainingResult:
         # Mixed precision is for training only.
         with in_precision("float32"):
-            network = build_network(start.architecture, start.network.input_shape[1:], len(classes))
+            _, size, _, channels = start.network.input_shape
+            network = build_seeded(start.architecture, size, channels, len(classes), self.seed)
         network.set_weights(run.best_weights)
+        counts = run.training.patterns.counts()
+        earlier = None if start.materials is None else sorted(map(list, start.materials))
         record = {
             "start": start.description,
-            "protocol": self.protocol.to_dict(),
+            "start_materials": earlier,
+            "protocol": self.protocol.to_dict() | {"statistics": run.statistics},
             "level": self.level,
             "seed": self.seed,
             "epochs": len(run.history),
             "best_epoch": run.best_epoch,
             "stopped": stopped,
             "validation_loss": run.best_loss,
-            "materials": [list(key) for key in training.counts()],
-            "training_patterns": list(training.counts().values()),
+            "materials": [list(key) for key in counts],
+            "training_patterns": list(counts.values()),
             "validation_patterns": len(run.validation.labels),
         }
         logits = _logits(network, run.validation.images)
@@ -348,8 +358,9 @@ class FewShotTrainer:
 
 @dataclass(frozen=True, eq=False)
 class _Set:
-    """Preprocessed patterns and the indices of their classes."""
+    """Patterns, as the network takes them, and the indices of their classes."""
 
+    patterns: LabelledPatterns
     images: np.ndarray
     labels: np.ndarray
 
@@ -365,10 +376,10 @@ class _Set:
         images, valid = patterns.images(start.transform, show_progressbar=show_progressbar)
         indices = {label: i for i, label in enumerate(classes.labels)}
         labels = np.array([indices[label] for label in patterns.labels(level).tolist()])
-        images, labels = images[valid], labels[valid]
-        if len(set(labels.tolist())) == 0:
-            raise ValueError("No pattern is left: all are constant or not finite.")
-        return cls(images, labels)
+        if not valid.all():
+            # Only here: it copies the images.
+            patterns, images, labels = patterns.take(valid), images[valid], labels[valid]
+        return cls(patterns, images, labels)
 
 
 class _Run:
@@ -388,6 +399,7 @@ class _Run:
         self.seed, self.transform = seed, start.transform
         self.history: list[dict] = []
         self.best_loss, self.best_epoch, self.best_weights = np.inf, 0, None
+        self._epoch_on_disk = 0
         self.checkpoint, self._has_warned = None, False
         if work is not None:
             self.checkpoint = Checkpoint(work, self._fingerprint(start))
@@ -398,9 +410,10 @@ class _Run:
             self.class_weights = (len(training.labels) / n_classes / counts).astype(np.float32)
         self.statistics = protocol.statistics
         if self.statistics is None:
-            few = start.is_pretrained and len(training.labels) < _PATTERNS_FOR_STATISTICS
+            few = start.knows_patterns and len(training.labels) < _PATTERNS_FOR_STATISTICS
             self.statistics = "frozen" if few else "retaken"
         self.network = self._compiled(start)
+        self._batch_statistics = BatchStatistics(self.network)
 
     @property
     def n_batches(self) -> int:
@@ -448,9 +461,10 @@ class _Run:
 
         protocol = self.protocol
         network = with_fused_normalisation(start.network)
-        if self.statistics == "frozen" and not start.is_pretrained:
+        if self.statistics == "frozen" and not start.knows_patterns:
             raise ValueError(
-                "statistics='frozen' needs a pretrained network: with random weights they are none."
+                "statistics='frozen' needs a network that has learned from patterns; that of "
+                f"{start.description['weights']!r} has no statistics of them. Give 'retaken'."
             )
         for layer in network.layers[:-1]:
             is_normalisation = isinstance(layer, keras.layers.BatchNormalization)
@@ -478,6 +492,8 @@ class _Run:
         # Loss and accuracy of the batches, weighted by their sizes.
         total, n = np.zeros(2), 0
         for images, labels in in_background(self._batches(epoch)):
+            # Older versions of Keras return means since the last reset.
+            self.network.reset_metrics()
             values = self.network.train_on_batch(
                 self._as_input(images), self.targets[labels], self.class_weights[labels]
             )
@@ -486,7 +502,7 @@ class _Run:
             if not np.isfinite(total[0]):
                 break
         if self.statistics == "retaken" and np.isfinite(total[0]):
-            retake_statistics(self.network, self._sample(epoch))
+            self._batch_statistics.retake(self._sample(epoch))
         logits = _logits(self.network, self.validation.images)
         labels = self.validation.labels
         finite = np.isfinite(logits).all()
@@ -526,22 +542,29 @@ class _Run:
     def _record(self, row: dict) -> None:
         self.history.append(row)
         if row["val_loss"] < self.best_loss - self.protocol.min_delta:
-            self.best_loss, self.best_epoch = row["val_loss"], row["epoch"]
+            # First: Ctrl-C may come in between.
             self.best_weights = self.network.get_weights()
+            self.best_loss, self.best_epoch = row["val_loss"], row["epoch"]
         self._save()
 
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        import keras
+
         description = {
             "history": self.history,
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
         }
-        variables = [np.asarray(variable) for variable in self.network.optimizer.variables]
+        variables = [
+            keras.ops.convert_to_numpy(variable) for variable in self.network.optimizer.variables
+        ]
         try:
-            if self.best_epoch == len(self.history):
+            # Not only in its own epoch, in which the disk may have been full.
+            if self.best_epoch != self._epoch_on_disk:
                 self.checkpoint.save_best(self.best_weights)
+                self._epoch_on_disk = self.best_epoch
             self.checkpoint.save(description, [*self.network.get_weights(), *variables])
         except OSError as error:
             if not self._has_warned:
@@ -567,6 +590,7 @@ class _Run:
         self.history = description["history"]
         self.best_loss, self.best_epoch = description["best_loss"], description["best_epoch"]
         self.best_weights = self.checkpoint.load_best()
+        self._epoch_on_disk = self.best_epoch
 
     def _has_converged(self) -> bool:
         return len(self.history) - self.best_epoch >= self.protocol.patience
@@ -641,14 +665,53 @@ def _logits(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _check_kinds(training: object, validation: object, classes: object) -> None:
+    for name, patterns in (("training", training), ("validation", validation)):
+        if not isinstance(patterns, LabelledPatterns):
+            raise TypeError(
+                f"The {name} patterns are {type(patterns).__name__}, not LabelledPatterns. "
+                "LabelledPatterns.from_signals() makes them from signals."
+            )
+    if classes is not None and not isinstance(classes, Classes):
+        raise TypeError(f"classes={classes!r} must be SpaceGroupClasses or LabelClasses.")
+
+
+def _check_folders(work: str | os.PathLike | None, tensorboard: str | os.PathLike | None) -> None:
+    """What would fail after all patterns are read fails before."""
+    if tensorboard is not None and find_spec("tensorboard") is None:
+        raise ImportError(
+            "Logs for TensorBoard need the package tensorboard: pip install tensorboard."
+        )
+    for folder in (work, tensorboard):
+        if folder is None:
+            continue
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise NotADirectoryError(f"'{folder}' is a file. Give a folder.")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _check_classes(training: _Set, validation: _Set, classes: Classes) -> None:
+    """Some patterns may have been constant."""
+    for name, part in (("training", training), ("validation", validation)):
+        missing = [
+            label for i, label in enumerate(classes.labels) if not (part.labels == i).any()
+        ]
+        if len(missing) == len(classes) or (missing and name == "training"):
+            raise ValueError(
+                f"No {name} pattern of {missing} is left: all are constant or not finite. Add some."
+            )
+        if missing:
+            warnings.warn(
+                f"There is no validation pattern of {missing}: nothing tells how well the model "
+                "does there. Add some.",
+                stacklevel=3,
+            )
+
+
 def _tensorboard(folder: str | os.PathLike | None, network: keras.Model):
     """Keras' own writer of logs, or None."""
     if folder is None:
         return None
-    if find_spec("tensorboard") is None:
-        raise ImportError(
-            "Logs for TensorBoard need the package tensorboard: pip install tensorboard."
-        )
     import keras
 
     logger = keras.callbacks.TensorBoard(str(Path(folder)), write_graph=False)

@@ -40,17 +40,21 @@ class Start:
         Preprocessing.
     description
         Where the weights come from, ready for JSON.
+    materials
+        Space group and name of the materials that the network has learned from. None if they are
+        not all known.
     """
 
     network: keras.Model
     architecture: str
     transform: PatternTransform
     description: dict
+    materials: frozenset[tuple[int, str]] | None = frozenset()
 
     @property
-    def is_pretrained(self) -> bool:
-        """Whether the network has learned something before."""
-        return self.description["weights"] != "scratch"
+    def knows_patterns(self) -> bool:
+        """Whether the network has learned from patterns before."""
+        return self.description["weights"] not in ("scratch", "imagenet")
 
 
 def prepare_start(
@@ -102,7 +106,7 @@ def prepare_start(
     if isinstance(start, str) and start == "scratch":
         architecture = architecture or "xception"
         transform = PatternTransform() if size is None else PatternTransform(size=size)
-        network = _build(architecture, transform.size, channels or 1, len(classes), seed)
+        network = build_seeded(architecture, transform.size, channels or 1, len(classes), seed)
         return Start(network, architecture, transform, {"weights": "scratch"})
     if isinstance(start, str) and start not in list_models():
         start = start if start == "imagenet" else Path(start)
@@ -134,7 +138,7 @@ def _from_bundle(
             "channels away."
         )
     transform = bundle.transform if size is None else replace(bundle.transform, size=size)
-    network = _build(bundle.architecture, transform.size, own_channels, len(classes), seed)
+    network = build_seeded(bundle.architecture, transform.size, own_channels, len(classes), seed)
     body, head = _split_head(bundle.network.get_weights())
     new = _split_head(network.get_weights())[1]
     kept = {} if new_head else _known_classes(bundle.classes, classes)
@@ -144,7 +148,7 @@ def _from_bundle(
     network.set_weights([*body, *new])
     names = [classes.names[i] for i in kept]
     description = {"weights": bundle.name, "classes_kept": names}
-    return Start(network, bundle.architecture, transform, description)
+    return Start(network, bundle.architecture, transform, description, bundle.trained_materials)
 
 
 def _known_classes(old: Classes, new: Classes) -> dict[int, int]:
@@ -171,7 +175,7 @@ def _from_imagenet(
     if architecture not in (None, "xception"):
         raise ValueError(f"ImageNet weights are Xception's, not those of {architecture!r}.")
     transform = PatternTransform() if size is None else PatternTransform(size=size)
-    network = _build("xception", transform.size, channels, len(classes), seed)
+    network = build_seeded("xception", transform.size, channels, len(classes), seed)
     body = _imagenet_body(weights)
     if channels == 1:
         body[0] = body[0].sum(axis=2, keepdims=True)
@@ -222,14 +226,30 @@ def _split_head(weights: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.nd
     return weights[:-_HEAD_WEIGHTS], weights[-_HEAD_WEIGHTS:]
 
 
-def _build(architecture: str, size: int, channels: int, n_classes: int, seed: int) -> keras.Model:
+def build_seeded(
+    architecture: str, size: int, channels: int, n_classes: int, seed: int
+) -> keras.Model:
+    """Build a network whose random weights follow from a seed.
+
+    Parameters
+    ----------
+    architecture, n_classes
+        As for :func:`~kikuchipy_cnn.models.build_network`.
+    size, channels
+        Side of the patterns in pixels, and number of their channels.
+    seed
+        Seed.
+    """
     with _seeded(seed):
         return build_network(architecture, (size, size, channels), n_classes)
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Make initial weights repeatable without touching the user's own random numbers."""
+    """Make initial weights repeatable, and leave Python's and NumPy's random numbers alone.
+
+    Keras and its backend keep the seed.
+    """
     import keras
 
     states = random.getstate(), np.random.get_state()  # noqa: NPY002

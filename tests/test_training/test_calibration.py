@@ -20,10 +20,15 @@ def test_finds_the_temperature(temperature, rng):
     assert fit_temperature(true * temperature, labels) == pytest.approx(temperature, rel=0.05)
 
 
-def test_stays_in_bounds():
-    """Always right: the more confident the better, but not beyond all bounds."""
-    logits = np.eye(3)
-    assert fit_temperature(logits, np.arange(3)) == pytest.approx(np.exp(-2), rel=0.01)
+def test_few_patterns_do_not_make_sure():
+    """All right: the likelihood alone would make the network infinitely sure."""
+    logits = 3 * np.eye(3)
+    few = fit_temperature(logits, np.arange(3))
+    more = fit_temperature(np.tile(logits, (30, 1)), np.tile(np.arange(3), 30))
+    many = fit_temperature(np.tile(logits, (1000, 1)), np.tile(np.arange(3), 1000))
+    assert 0.8 < few < 1
+    assert 0.4 < more < few
+    assert np.exp(-2) <= many < more
 
 
 def test_nothing():

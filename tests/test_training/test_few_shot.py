@@ -67,7 +67,9 @@ class TestProtocol:
             ({"precision": "int8"}, "precision='int8'"),
             ({"trainable": "half"}, "trainable='half'"),
             ({"statistics": "none"}, "statistics='none' must be one of None, 'moving'"),
-            ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+            ({"batch_size": 0}, "batch_size=0 must be an integer of at least 1"),
+            ({"batch_size": 2.5}, "batch_size=2.5 must be an integer"),
+            ({"patience": float("nan")}, "patience=nan must be an integer"),
             ({"max_epochs": 0}, "max_epochs=0"),
             ({"patience": 0}, "patience=0"),
             ({"learning_rate": 0.0}, "learning_rate=0.0 must be positive"),
@@ -109,10 +111,30 @@ class TestLearning:
         assert record["materials"] == [[221, "LaB6"], [225, "Al"], [225, "Ni"], [230, "Y3Al5O12"]]
         assert record["training_patterns"] == [30] * 4
         assert record["validation_patterns"] == 40
-        assert record["protocol"] == QUICK.to_dict()
+        assert record["protocol"] == QUICK.to_dict() | {"statistics": "retaken"}
         assert unbroken.stopped == record["stopped"] == "max_epochs"
         for text in ("| 225 | Ni | 30 |", "| learning_rate | 0.005 |", "scratch", "Seed 0"):
             assert text in unbroken.bundle.card
+
+    def test_materials_of_the_start_are_remembered(self, unbroken, training_set, validation_set):
+        """A test on new materials must know all that a network has ever seen."""
+        assert unbroken.bundle.trained_materials == {
+            *((221, "LaB6"), (225, "Al"), (225, "Ni"), (230, "Y3Al5O12"))
+        }
+        renamed = training_set.material.copy()
+        renamed[renamed == "Ni"] = "Cu"
+        second = trainer(
+            replace(QUICK, max_epochs=1), start=unbroken.bundle, architecture=None, size=None
+        ).fit(replace(training_set, material=renamed), validation_set, show_progressbar=False)
+        assert (225, "Cu") in second.bundle.trained_materials
+        assert (225, "Ni") in second.bundle.trained_materials
+        third = trainer(
+            replace(QUICK, max_epochs=1),
+            start=replace(unbroken.bundle, training={}),
+            architecture=None,
+            size=None,
+        ).fit(training_set, validation_set, show_progressbar=False)
+        assert third.bundle.trained_materials is None
 
     def test_history_as_csv(self, unbroken, tmp_path):
         unbroken.save_history(tmp_path / "history.csv")
@@ -216,7 +238,9 @@ class TestLearning:
         assert losses["retaken"][0]["val_loss"] < 0.8 * losses["moving"][0]["val_loss"]
 
     def test_random_network_has_no_statistics_to_keep(self, training_set, validation_set):
-        with pytest.raises(ValueError, match="statistics='frozen' needs a pretrained network"):
+        with pytest.raises(
+            ValueError, match="statistics='frozen' needs a network that has learned"
+        ):
             trainer(replace(QUICK, statistics="frozen")).fit(
                 training_set, validation_set, show_progressbar=False
             )
@@ -446,6 +470,30 @@ class TestTrouble:
         )
         assert_same(resumed, unbroken)
 
+    def test_disk_is_full_for_a_while(self, training_set, validation_set, tmp_path, monkeypatch):
+        """Weights that were best while nothing could be written are written later."""
+        options = {"work": tmp_path / "run", "show_progressbar": False}
+        whole = trainer().fit(training_set, validation_set, show_progressbar=False)
+        save = few_shot.Checkpoint.save_best
+
+        def fail_at_first(self, weights):
+            calls.append(1)
+            if len(calls) == 1:
+                raise OSError(28, "No space left on device")
+            save(self, weights)
+
+        calls: list[int] = []
+        monkeypatch.setattr(few_shot.Checkpoint, "save_best", fail_at_first)
+        with pytest.warns(UserWarning, match="epoch 1 cannot be written"):
+            trainer(replace(QUICK, min_delta=10.0)).fit(training_set, validation_set, **options)
+        # Nothing was better than the first epoch by ten, so there was one more chance only.
+        assert len(calls) == 2
+        resumed = trainer(replace(QUICK, min_delta=10.0)).fit(
+            training_set, validation_set, **options
+        )
+        assert resumed.best_epoch == 1
+        assert resumed.history[0]["val_loss"] == whole.history[0]["val_loss"]
+
 
 class TestBadInput:
     def test_one_class(self, training_set, validation_set):
@@ -474,11 +522,42 @@ class TestBadInput:
         sources = tuple(replace(s, data=np.zeros_like(s.data)) for s in training_set.sources)
         with (
             pytest.warns(UserWarning, match="120 of 120 patterns are constant"),
-            pytest.raises(ValueError, match="No pattern is left"),
+            pytest.raises(ValueError, match=r"No training pattern of \[221, 225, 230\] is left"),
         ):
             trainer().fit(
                 replace(training_set, sources=sources), validation_set, show_progressbar=False
             )
+
+    def test_class_of_constant_patterns(self, training_set, validation_set):
+        """It must not become a class that nothing was learned of."""
+        sources = list(training_set.sources)
+        sources[-1] = replace(sources[-1], data=np.zeros_like(sources[-1].data))
+        with (
+            pytest.warns(UserWarning, match="30 of 120 patterns are constant"),
+            pytest.raises(ValueError, match=r"No training pattern of \[230\] is left"),
+        ):
+            trainer().fit(
+                replace(training_set, sources=tuple(sources)),
+                validation_set,
+                show_progressbar=False,
+            )
+
+    def test_class_without_validation_pattern(self, training_set, validation_set):
+        some = validation_set.take(validation_set.space_group != 230)
+        with pytest.warns(UserWarning, match=r"no validation pattern of \[230\]"):
+            trainer(replace(QUICK, max_epochs=1)).fit(training_set, some, show_progressbar=False)
+
+    def test_wrong_kinds(self, training_set, validation_set):
+        with pytest.raises(TypeError, match="training patterns are dict, not LabelledPatterns"):
+            trainer().fit({225: training_set}, validation_set)
+        with pytest.raises(TypeError, match=r"classes=\(225, 221\) must be SpaceGroupClasses"):
+            trainer().fit(training_set, validation_set, classes=(225, 221))
+
+    def test_folder_is_a_file(self, training_set, validation_set, tmp_path, monkeypatch):
+        (tmp_path / "run").touch()
+        monkeypatch.setattr(few_shot._Set, "read", lambda *_: pytest.fail("read patterns"))
+        with pytest.raises(NotADirectoryError, match="run' is a file"):
+            trainer().fit(training_set, validation_set, work=tmp_path / "run")
 
     def test_unknown_level(self):
         with pytest.raises(ValueError, match="level='crystal' must be one of 'phase', 'space"):

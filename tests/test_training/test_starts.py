@@ -49,7 +49,7 @@ class TestScratch:
         assert start.architecture == start.network.name == "xception"
         assert start.network.input_shape == (None, 71, 71, 1)
         assert start.transform == PatternTransform()
-        assert not start.is_pretrained
+        assert not start.knows_patterns
 
     def test_three_channels(self):
         start = prepare_start("scratch", CLASSES, architecture="tiny", size=24, channels=3)
@@ -65,7 +65,9 @@ class TestBundle:
             tiny_bundle.network.predict_on_batch(images),
             rtol=1e-6,
         )
-        assert start.is_pretrained
+        assert start.knows_patterns
+        # The fixture does not say what it was trained on.
+        assert start.materials is None
         assert start.description == {
             "weights": "tiny",
             "classes_kept": ["Pm-3m", "Fm-3m", "Im-3m"],
@@ -109,7 +111,11 @@ class TestBundle:
             np.testing.assert_allclose(
                 network.get_weights()[0], tiny_bundle.network.get_weights()[0], atol=1e-3
             )
-        assert prepare_start("xception_narrow", CLASSES).architecture == "xception_narrow"
+        packaged = prepare_start("xception_narrow", CLASSES)
+        assert packaged.architecture == "xception_narrow"
+        assert {(225, "Ni"), (227, "Si")} <= packaged.materials
+        # Left out of its training, and of no class of it.
+        assert not {(225, "Cu"), (194, "Mg")} & packaged.materials
 
     @pytest.mark.parametrize(
         "options, match",
@@ -188,7 +194,7 @@ class TestImageNet:
 
         monkeypatch.setattr(keras.applications, "Xception", fail)
         monkeypatch.setattr(
-            "kikuchipy_cnn.training.starts._build",
+            "kikuchipy_cnn.training.starts.build_seeded",
             lambda *arguments: build_network("tiny", (24, 24, 1), 3),
         )
         with pytest.raises(ValueError, match="cannot be downloaded: URL fetch.*_notop.h5 from"):
