@@ -7,13 +7,13 @@ beside simulated patterns of all six space groups, so that these are not forgott
 are of three or four grains, and the other grains are tested: patterns of one grain hardly differ.
 Nickel and silicon are one map of few grains and one crystal at three distances, where nothing like
 it can be done. Each trial draws other patterns. Printed is what the model makes of the patterns not
-drawn, before and after, and of simulated patterns of orientations that neither has seen.
+drawn, before and after, and of simulated patterns of orientations that neither has seen. As a
+control, the same training without the real patterns.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import kikuchipy as kp
@@ -106,21 +106,21 @@ def some_phases(rng: np.random.Generator, n: int) -> list[str]:
 def adapt(
     start: ModelBundle, learned: LabelledPatterns, simulated: LabelledPatterns, seed: int
 ) -> ModelBundle:
-    """Train on with real and simulated patterns."""
+    """Train on with simulated patterns and, where there are some, real ones."""
     order = np.random.default_rng(seed).permutation(len(learned))
     for_stop, for_fit = order[::VALIDATION_EVERY], np.setdiff1d(order, order[::VALIDATION_EVERY])
     simulated_for_stop = simulated.index % 6 == 0
     result = FewShotTrainer(start, PROTOCOL, name="adapted", seed=seed).fit(
-        learned.take(np.repeat(for_fit, REPEATS)) + simulated.take(~simulated_for_stop),
-        learned.take(np.repeat(for_stop, REPEATS)) + simulated.take(simulated_for_stop),
+        simulated.take(~simulated_for_stop) + learned.take(np.repeat(for_fit, REPEATS)),
+        simulated.take(simulated_for_stop) + learned.take(np.repeat(for_stop, REPEATS)),
         classes=start.classes,
         show_progressbar=False,
     )
     return result.bundle
 
 
-def row(name: str, evaluation: Evaluation) -> dict[str, float]:
-    """Accuracy of each material and of all, and the mean probability of the right one."""
+def show(name: str, evaluation: Evaluation) -> tuple[float, float]:
+    """Print the accuracy of each material; return that of all and the right one's probability."""
     found = {score.material: score.accuracy for score in evaluation.by_material()}
     columns = np.array([CLASSES.index(number) for number in evaluation.true])
     right = evaluation.probabilities[np.arange(len(columns)), columns]
@@ -131,7 +131,12 @@ def row(name: str, evaluation: Evaluation) -> dict[str, float]:
         f"probability of the right one {right.mean():.3f}",
         flush=True,
     )
-    return {"accuracy": evaluation.accuracy, "probability": float(right.mean())}
+    return evaluation.accuracy, float(right.mean())
+
+
+def mean_and_deviation(values: tuple[float, ...]) -> str:
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation}"
 
 
 def judge(bundle: ModelBundle, patterns: LabelledPatterns) -> Evaluation:
@@ -146,10 +151,11 @@ def main() -> None:
     parser.add_argument("--patterns", type=int, default=12, help="of each phase")
     parser.add_argument("--save", type=Path, help="folder for the model of the first trial")
     options = parser.parse_args()
-    start = replace(load_model(options.model))
+    start = load_model(options.model)
     real = real_patterns()
-    table: dict[str, list] = {"before": [], "after": []}
-    sim: dict[str, list] = {"before": [], "after": []}
+    table: dict[str, list[tuple[float, float, float]]] = {
+        name: [] for name in ("before", "control", "after")
+    }
     for trial in range(options.trials):
         rng = np.random.default_rng(trial)
         learned, tested = draw(real, rng)
@@ -157,22 +163,22 @@ def main() -> None:
         simulated = simulated_patterns(names, options.patterns, seed=trial)
         unseen = simulated_patterns(names, 8, seed=1000 + trial)
         print(f"Trial {trial}: learns {len(learned)}, tests {len(tested)}")
-        bundle = adapt(start, real.take(learned), simulated, trial)
-        for when, model in (("before", start), ("after", bundle)):
-            table[when].append(row(when, judge(model, real.take(tested))))
-            sim[when].append(judge(model, unseen).accuracy)
-            print(f"    simulated, new orientations: {sim[when][-1]:.3f}")
+        models = {
+            "before": start,
+            "control": adapt(start, real.take(learned[:0]), simulated, trial),
+            "after": adapt(start, real.take(learned), simulated, trial),
+        }
+        for name, model in models.items():
+            on_real = show(name, judge(model, real.take(tested)))
+            table[name].append((*on_real, judge(model, unseen).accuracy))
+            print(f"    simulated, new orientations: {table[name][-1][-1]:.3f}")
         if trial == 0 and options.save is not None:
-            bundle.save(options.save)
+            models["after"].save(options.save)
     print("\n| | real patterns right | probability of the right one | simulated right |")
     print("|---|---|---|---|")
-    for when, rows in table.items():
-        cells = [[r[key] for r in rows] for key in ("accuracy", "probability")] + [sim[when]]
-        print(
-            f"| {when} | "
-            + " | ".join(f"{np.mean(c):.3f} ± {np.std(c, ddof=1):.3f}" for c in cells)
-            + " |"
-        )
+    for name, rows in table.items():
+        cells = [mean_and_deviation(column) for column in zip(*rows, strict=True)]
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

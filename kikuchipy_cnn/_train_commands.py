@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -263,7 +263,7 @@ def _train(options: argparse.Namespace) -> None:
             new_materials=split.claims == "new materials",
             show_progressbar=not options.no_progress,
         )
-        print(f"Test on {split.claims}:")
+        evaluation = replace(evaluation, claims=split.claims)
         _write_evaluation(evaluation, options.evaluation, options.overwrite)
     if result.stopped == "interrupted":
         print(f"To go on: give the same command with --overwrite. The state is in '{work}'.")

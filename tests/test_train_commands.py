@@ -38,7 +38,7 @@ def test_train_and_evaluate(manifest, tmp_path, capsys):
     options = [text for pair in files.items() for text in pair]
     assert train(manifest, output, "--max-epochs", 15, *options, "--evaluation", folder) == 0
     out = capsys.readouterr().out
-    assert "Test on new patterns" in out
+    assert "40 patterns, claimed to be of new patterns, are right" in out
     bundle = load_model(output)
     assert bundle.name == "mine"
     assert bundle.classes.numbers == (225, 229)
@@ -89,7 +89,7 @@ def test_nothing_left_for_a_test(manifest, tmp_path, capsys):
 def test_held_out_material(manifest, tmp_path, capsys):
     options = ["--max-epochs", 1, "--split-by", "material", "--held-out", "Al"]
     assert train(manifest, tmp_path / "mine", *options, "--evaluation", tmp_path / "test") == 0
-    assert "Test on new materials" in capsys.readouterr().out
+    assert "30 patterns, claimed to be of new materials, are right" in capsys.readouterr().out
     assert load_model(tmp_path / "mine").training["materials"] == [[225, "Ni"], [229, "Fe"]]
     with open(tmp_path / "test" / "predictions.csv", newline="") as file:
         assert {row["material"] for row in csv.DictReader(file)} == {"Al"}

@@ -2,10 +2,12 @@
 
     python benchmarks/papers/experiments.py run --work results --other-materials pretrained
     python benchmarks/papers/experiments.py table results
+    python benchmarks/papers/experiments.py shots --work shots --figure shots.png
 
 *run* trains and tests networks, five trials where the papers did five; trials that are done are not
 repeated. The small setting takes about two hours on 2 cores; ``--full`` is the papers' own, for a
-GPU. *table* prints the results beside the papers', as in docs/training.md, and draws the figures.
+GPU. *table* prints the results beside the papers', as in docs/training.md, and draws the figures;
+*shots* trains with fewer patterns.
 
 A network begins from random weights ("scratch"), from those of the packaged model ("packaged"),
 which has seen simulated patterns of all 18 materials, from one that was trained on other materials
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from orix.quaternion import Rotation
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses, load_model, plotting
 from kikuchipy_cnn._files import replacing
-from kikuchipy_cnn.evaluation import Evaluation, evaluate
+from kikuchipy_cnn.evaluation import Evaluation, evaluate, shots_curve
 from kikuchipy_cnn.models import ModelBundle, build_network
 from kikuchipy_cnn.simulation import Disturbances, load_master_pattern, simulate_map
 from kikuchipy_cnn.training import (
@@ -40,6 +43,7 @@ from kikuchipy_cnn.training import (
     LabelledPatterns,
     split_patterns,
 )
+from kikuchipy_cnn.training.checkpoint import remove_state
 
 CLASSES = SpaceGroupClasses(tuple(MATERIALS))
 ALL = "all materials"
@@ -59,6 +63,7 @@ PAPERS_FIGURES = {
     ALL: "0.93",
 }
 PROTOCOL = FewShotProtocol()
+SHOTS = (1, 5, 10, 50, 100, 400)
 # Changes of the default protocol.
 _COSINE = {"schedule": "cosine", "max_epochs": 30, "patience": 30}
 RECIPES = {
@@ -166,10 +171,11 @@ def approaches(options: argparse.Namespace, setting: Setting) -> dict[str, Appro
 
 def bundle_of_run(folder: Path) -> ModelBundle:
     """Model from a folder of ``packaged_model.py train``."""
-    stage = json.loads((folder / "training.json").read_text())["stages"][-1]
-    known = set(stage["phases"]) & set(EXPERIMENTS[ALL])
+    stages = json.loads((folder / "training.json").read_text())["stages"]
+    known = {name for stage in stages for name in stage["phases"]} & set(EXPERIMENTS[ALL])
     if known:
         raise ValueError(f"The network in {folder} was trained on {sorted(known)}.")
+    stage = stages[-1]
     size = stage["size"]
     network = build_network(stage["architecture"], (size, size, 1), len(CLASSES))
     network.load_weights(folder / "network.weights.h5")
@@ -180,16 +186,17 @@ def bundle_of_run(folder: Path) -> ModelBundle:
 
 def plan(options: argparse.Namespace, names: list[str]) -> list[tuple[str, str, int]]:
     """Experiment, approach and trial of each training, the most telling ones first."""
-    papers = [name for name in names if " + " not in name]
-    # The packaged model knows the materials that others are not trained on.
-    fresh = [name for name in papers if name != "packaged"]
-    first = [(ALL, name, t) for t in range(options.trials) for name in ("packaged", "scratch")]
-    others = [name for name in EXPERIMENTS if name not in (ALL, GRAINS)]
-    rest = [(experiment, name, 0) for experiment in others for name in reversed(fresh)]
+    trials = [(ALL, name, t) for t in range(options.trials) for name in ("packaged", "scratch")]
     grains = [(GRAINS, name, 0) for name in ("packaged", "scratch")]
-    recipes = [(ALL, name, 0) for name in names if name not in papers]
-    again = [(ALL, name, t) for t in range(options.trials) for name in papers]
-    return list(dict.fromkeys([*first[:4], *grains, *rest, *first, *recipes, *again]))
+    # The packaged model knows the materials that others are not trained on.
+    new = [e for e in EXPERIMENTS if e != ALL]
+    fresh = [name for name in ("other materials", "imagenet") if name in names]
+    swaps = [(experiment, name, 0) for name in fresh for experiment in new]
+    from_scratch = [(experiment, "scratch", 0) for experiment in (new[0], new[-1], *new)]
+    recipes = [(ALL, name, 0) for name in names if " + " in name]
+    again = [(ALL, name, t) for t in range(options.trials) for name in fresh]
+    order = [*trials[:4], *grains, *swaps, *from_scratch[:2], *trials[:6], *recipes]
+    return list(dict.fromkeys([*order, *trials, *again, *from_scratch]))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -197,13 +204,11 @@ def run(options: argparse.Namespace) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     sets = {few_grains: simulate(setting, few_grains=few_grains) for few_grains in (False, True)}
     known = approaches(options, setting)
-    images: dict[bool, np.ndarray] = {}
     for experiment, approach, trial in plan(options, list(known)):
         place = options.work / f"{experiment}, {approach}, {trial}.json"
         if place.exists():
             continue
-        few_grains = experiment == GRAINS
-        pool, test = sets[few_grains]
+        pool, test = sets[experiment == GRAINS]
         chosen = pool.take(np.isin(pool.material, EXPERIMENTS.get(experiment, EXPERIMENTS[ALL])))
         split = split_patterns(chosen, N_TRAINING, N_VALIDATION, seed=trial)
         trainer = FewShotTrainer(
@@ -217,23 +222,48 @@ def run(options: argparse.Namespace) -> None:
         )
         state = options.work / "state" / place.stem
         result = trainer.fit(split.training, split.validation, work=state, show_progressbar=False)
-        if few_grains not in images:
-            images[few_grains] = test.images(result.bundle.transform, show_progressbar=False)[0]
-        probabilities = np.concatenate(
-            [
-                result.bundle.predict_probabilities(images[few_grains][i : i + 256])
-                for i in range(0, len(test), 256)
-            ]
-        )
-        record = {"history": result.history, "probabilities": probabilities.round(4).tolist()}
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+        evaluation = evaluate(result.bundle, test, with_quality=False, show_progressbar=False)
+        record = {
+            "stopped": result.stopped,
+            "history": result.history,
+            "probabilities": evaluation.probabilities.astype(float).round(4).tolist(),
+        }
         with replacing(place) as temporary:
             temporary.write_text(json.dumps(record))
-        right = np.array(CLASSES.numbers)[probabilities.argmax(axis=1)] == test.space_group
+        # Hundreds of megabytes, of the full Xception.
+        remove_state(state)
+        seconds = sum(row["seconds"] for row in result.history)
         print(
-            f"{place.stem}: {len(result.history)} epochs, "
-            f"{sum(row['seconds'] for row in result.history):.0f} s, accuracy {right.mean():.3f}",
+            f"{place.stem}: {len(result.history)} epochs, {seconds:.0f} s, accuracy "
+            f"{evaluation.accuracy:.3f}",
             flush=True,
         )
+
+
+def shots(options: argparse.Namespace) -> None:
+    """Accuracy against the number of training patterns, by what a network begins with."""
+    setting = FULL if options.full else SMALL
+    pool, test = simulate(setting)
+    curves = {}
+    for name, approach in approaches(options, setting).items():
+        if " + " in name or name == "scratch":
+            continue
+        trainer = FewShotTrainer(
+            approach.start,
+            replace(PROTOCOL, precision=setting.precision),
+            size=setting.size,
+        )
+        curves[name] = shots_curve(
+            trainer, pool, test, shots=SHOTS, n_trials=options.trials, work=options.work / name
+        )
+        print(f"| {name} | {' | '.join(map(str, curves[name].shots))} |")
+        print("|" + "---|" * (len(curves[name].shots) + 1))
+        cells = map(mean_and_deviation, curves[name].accuracies)
+        print(f"| accuracy | {' | '.join(cells)} |", flush=True)
+    with replacing(options.figure) as temporary:
+        plotting.plot_shots_curve(curves).savefig(temporary, dpi=110)
 
 
 def read_results(
@@ -251,7 +281,7 @@ def read_results(
     return results
 
 
-def mean_and_deviation(values: list[float], digits: int = 3) -> str:
+def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
@@ -357,6 +387,8 @@ def table(options: argparse.Namespace) -> None:
     print_materials(results)
     for approach in sorted({approach for _, approach in results} - {"packaged"}):
         print_each_material(results, approach)
+    if (ALL, options.approach) not in results:
+        raise ValueError(f"There is no trial of {options.approach!r} in '{options.work}'.")
     print_right_and_wrong(results[ALL, options.approach][0][1])
     if options.figures is not None:
         draw(results, options.figures, options.approach)
@@ -374,11 +406,11 @@ def draw(results: dict, folder: Path, approach: str) -> None:
         "quality": plotting.plot_quality(evaluation),
     }
     heavy = "one heavy material"
-    if (heavy, approach) in results:
+    for start in {a for name, a in results if name == heavy}:
         trained = {(n, m) for n, names in MATERIALS.items() for m in names}
         trained = [key for key in trained if key[1] in EXPERIMENTS[heavy]]
-        figures["atomic_number"] = plotting.plot_accuracy_by_atomic_number(
-            results[heavy, approach][0][1], trained_on=trained
+        figures[f"one_heavy_{start.replace(' ', '_')}"] = plotting.plot_accuracy_by_atomic_number(
+            results[heavy, start][0][1], trained_on=trained
         )
     for name, figure in figures.items():
         with replacing(folder / f"papers_{name}.png") as temporary:
@@ -395,10 +427,18 @@ def main() -> None:
     command.add_argument("--other-materials", type=Path, help="folder of a network to start from")
     command.add_argument("--imagenet", type=Path, help="file of Keras' ImageNet weights")
     command.set_defaults(run=run)
+    command = commands.add_parser("shots")
+    command.add_argument("--work", type=Path, required=True)
+    command.add_argument("--full", action="store_true", help="the papers' own size")
+    command.add_argument("--trials", type=int, default=3)
+    command.add_argument("--other-materials", type=Path, help="folder of a network to start from")
+    command.add_argument("--imagenet", type=Path, help="file of Keras' ImageNet weights")
+    command.add_argument("--figure", type=Path, required=True)
+    command.set_defaults(run=shots)
     command = commands.add_parser("table")
     command.add_argument("work", type=Path)
     command.add_argument("--full", action="store_true", help="the papers' own size")
-    command.add_argument("--approach", default="other materials", help="that figures show")
+    command.add_argument("--approach", default="packaged", help="that figures show")
     command.add_argument("--figures", type=Path, help="folder for figures")
     command.set_defaults(run=table)
     options = parser.parse_args()

@@ -15,11 +15,12 @@ from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.evaluation.scores import wilson_interval
 from kikuchipy_cnn.io import check_destination
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
+from kikuchipy_cnn.training.splits import CLAIMS
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation.results import Evaluation
 
-__all__ = ["label_text", "report", "save_predictions", "save_report"]
+__all__ = ["doubt", "label_text", "report", "save_predictions", "save_report"]
 
 
 def report(evaluation: Evaluation) -> str:
@@ -37,10 +38,13 @@ def report(evaluation: Evaluation) -> str:
     """
     n_right, n = int(evaluation.right.sum()), len(evaluation)
     low, high = wilson_interval(n_right, n)
+    claim = f", claimed to be of {evaluation.claims}," if evaluation.claims else ""
     lines = [
-        f"{n_right} of {n} patterns are right: {evaluation.accuracy:.3f} ({low:.3f}-{high:.3f}), "
-        f"by chance {1 / len(evaluation.classes):.3f}"
+        f"{n_right} of {n} patterns{claim} are right: {evaluation.accuracy:.3f} "
+        f"({low:.3f}-{high:.3f}), by chance {1 / len(evaluation.classes):.3f}"
     ]
+    if doubt(evaluation):
+        lines.append(doubt(evaluation))
     if not evaluation.valid.all():
         lines.append(f"{(~evaluation.valid).sum()} patterns could not be classified")
     if evaluation.other_labels:
@@ -105,8 +109,8 @@ def save_report(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool
         values = (s.accuracy, s.low, s.high, "", s.n, atomic_number)
         rows.append(("material", s.material, s.space_group, "", *values))
     header = ("kind", "name", "space group", "precision", "recall", "recall low")
-    header += ("recall high", "F1", "patterns", "mean atomic number")
-    _write_csv(path, overwrite, header, rows)
+    header += ("recall high", "F1", "patterns", "mean atomic number", "claims")
+    _write_csv(path, overwrite, header, ((*row, evaluation.claims) for row in rows))
 
 
 def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool) -> None:
@@ -145,6 +149,37 @@ def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite:
         for text, row in zip(texts, numbers, strict=True)
     )
     _write_csv(path, overwrite, header, rows)
+
+
+def doubt(evaluation: Evaluation) -> str:
+    """Say why the materials of an evaluation may not be as new as they are claimed to be.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluation of a model.
+
+    Returns
+    -------
+    doubt
+        A message, "" if new materials are not claimed or there is no doubt.
+    """
+    if evaluation.claims != CLAIMS["material"]:
+        return ""
+    trained = evaluation.trained_materials
+    if trained is None:
+        return (
+            "It is not known which materials the model, or the one that it began with, was trained "
+            "on, so it cannot be checked that the test materials are new."
+        )
+    common = sorted(trained & evaluation.patterns.counts().keys())
+    if not common:
+        return ""
+    names = ", ".join(f"{name} ({number})" for number, name in common)
+    return (
+        f"The model, or the one that it began with, was trained on {names}. Patterns of one "
+        "material must not be on both sides of a test with new materials: leave them out."
+    )
 
 
 def label_text(label: int | str) -> str:

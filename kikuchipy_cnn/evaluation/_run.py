@@ -11,13 +11,15 @@ import numpy as np
 from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
 from tqdm import tqdm
 
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.evaluation._levels import level_of
-from kikuchipy_cnn.evaluation._reports import label_text
+from kikuchipy_cnn.evaluation._reports import doubt, label_text
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.inference import predict
 from kikuchipy_cnn.models import ModelBundle, load_model
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.training.labelled import LabelledPatterns
+from kikuchipy_cnn.training.splits import CLAIMS
 
 __all__ = ["evaluate"]
 
@@ -30,7 +32,7 @@ def evaluate(
     new_materials: bool = False,
     with_quality: bool = True,
     batch_size: int = 64,
-    show_progressbar: bool = True,
+    show_progressbar: bool | None = None,
 ) -> Evaluation:
     """Classify patterns of known phase and compare.
 
@@ -45,8 +47,9 @@ def evaluate(
         given, what the model's classes are. Probabilities of space groups are summed for the latter
         two.
     new_materials
-        Whether the result is to be called that of new materials. If so, it is checked that the
-        model was not trained on any of them.
+        Whether the result is to be called that of new materials. If so, it is checked that neither
+        the model nor the one that it began with was trained on any of them, by space group and
+        name.
     with_quality
         Whether to compute the quality of the patterns: the image quality of Krieger Lassen
         (thesis, Technical University of Denmark, 1994) as kikuchipy computes it, of the
@@ -55,7 +58,8 @@ def evaluate(
     batch_size
         Number of patterns that the network takes at once.
     show_progressbar
-        Whether to show a progress bar.
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
     Returns
     -------
@@ -83,7 +87,10 @@ def evaluate(
     # A pattern may be taken more than once, but is read once.
     n_read = len(set(zip(patterns.source.tolist(), patterns.index.tolist(), strict=True)))
     with tqdm(
-        total=n_read, unit="pattern", desc="Evaluating", disable=not show_progressbar
+        total=n_read,
+        unit="pattern",
+        desc="Evaluating",
+        disable=not is_progress_shown(show_progressbar),
     ) as progressbar:
         for number in np.unique(patterns.source):
             source = patterns.sources[number]
@@ -114,10 +121,11 @@ def evaluate(
         quality if with_quality else None,
         bundle.name,
         bundle.trained_materials,
+        CLAIMS["material"] if new_materials else "",
     )
     if level not in (None, own_level):
         evaluation = evaluation.coarser(level)
-    for message in _warnings(evaluation, new_materials):
+    for message in _warnings(evaluation):
         warnings.warn(message, stacklevel=2)
     return evaluation
 
@@ -147,7 +155,7 @@ class _WatchedTransform:
         return images, valid
 
 
-def _warnings(evaluation: Evaluation, new_materials: bool) -> list[str]:
+def _warnings(evaluation: Evaluation) -> list[str]:
     messages = []
     others = evaluation.other_labels
     if others:
@@ -162,17 +170,6 @@ def _warnings(evaluation: Evaluation, new_materials: bool) -> list[str]:
             f"{n_invalid} of {len(evaluation)} patterns are constant or have values that are not "
             "finite. They count as wrong."
         )
-    if new_materials:
-        trained = evaluation.trained_materials
-        if trained is None:
-            messages.append(
-                "The model does not say which materials it was trained on, so it cannot be checked "
-                "that the test materials are new."
-            )
-        elif common := sorted(trained & evaluation.patterns.counts().keys()):
-            names = ", ".join(f"{name} ({number})" for number, name in common)
-            messages.append(
-                f"The model was trained on {names}. Patterns of one material must not be on both "
-                "sides of a test with new materials: leave them out."
-            )
+    if doubt(evaluation):
+        messages.append(doubt(evaluation))
     return messages

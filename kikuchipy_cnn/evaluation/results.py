@@ -28,6 +28,7 @@ from kikuchipy_cnn.evaluation.scores import (
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
+from kikuchipy_cnn.training.splits import check_claims
 
 __all__ = ["Evaluation"]
 
@@ -52,12 +53,16 @@ class Evaluation:
     model
         Name of the model.
     trained_materials
-        Space group and name of all materials that the model was trained on. None if not known.
+        Space group and name of all materials that the model, or the one that it began with, was
+        trained on. None if not known.
+    claims
+        What the patterns are claimed to be new in, as in :class:`~kikuchipy_cnn.training.Split`.
+        Reports say so. "" if nothing is claimed.
 
     Raises
     ------
     ValueError
-        If the arrays do not fit the patterns and classes.
+        If the arrays do not fit the patterns and classes, or there is no such claim.
     """
 
     patterns: LabelledPatterns
@@ -67,6 +72,7 @@ class Evaluation:
     quality: np.ndarray | None = None
     model: str = ""
     trained_materials: frozenset[tuple[int, str]] | None = None
+    claims: str = ""
 
     def __post_init__(self) -> None:
         self.classes.check_probabilities(self.probabilities)
@@ -74,6 +80,8 @@ class Evaluation:
             values = getattr(self, name)
             if values is not None and len(values) != len(self):
                 raise ValueError(f"{name} has {len(values)} values for {len(self)} patterns.")
+        if self.claims:
+            check_claims(self.claims)
 
     def __len__(self) -> int:
         return len(self.patterns)
@@ -362,7 +370,7 @@ class Evaluation:
         Parameters
         ----------
         path
-            File to write.
+            File to write. The last column is what the patterns are claimed to be new in.
         overwrite
             Whether to replace an existing file.
 

@@ -80,8 +80,8 @@ def plot_training_curves(
     Returns
     -------
     fig
-        Figure. Lines are means and bands standard deviations over the trials that were still
-        running.
+        Figure. Lines are means and bands sample standard deviations over the trials that were
+        still running.
 
     Raises
     ------
@@ -118,7 +118,10 @@ def _draw_trials(ax: Axes, trials: Sequence[Sequence[Mapping]], key: str, color:
         row[: len(history)] = [epoch[key] for epoch in history]
     epochs = np.arange(1, values.shape[1] + 1)
     # In each epoch there is at least one trial.
-    mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    mean = np.nanmean(values, axis=0)
+    n_others = (~np.isnan(values)).sum(axis=0) - 1
+    # Of the sample, which one trial alone has none of.
+    deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / np.maximum(n_others, 1))
     ax.plot(epochs, mean, color=color, linestyle=style, marker="." if len(epochs) == 1 else "")
     if len(trials) > 1:
         band = mean - deviation, mean + deviation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from kikuchipy_cnn._files import replacing
 
 _STATE, _BEST = "state.npz", "best.npz"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.npz")
 
 
 class Checkpoint:
@@ -95,8 +97,10 @@ def remove_state(folder: str | os.PathLike) -> None:
         Folder of a training that is done with.
     """
     folder = Path(folder)
-    for name in (_STATE, _BEST):
-        (folder / name).unlink(missing_ok=True)
+    # A kill while a file is written leaves its temporary one.
+    unfinished = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
+    for path in (folder / _STATE, folder / _BEST, *unfinished):
+        path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 

@@ -693,9 +693,7 @@ def _check_folders(work: str | os.PathLike | None, tensorboard: str | os.PathLik
 def _check_classes(training: _Set, validation: _Set, classes: Classes) -> None:
     """Some patterns may have been constant."""
     for name, part in (("training", training), ("validation", validation)):
-        missing = [
-            label for i, label in enumerate(classes.labels) if not (part.labels == i).any()
-        ]
+        missing = [label for i, label in enumerate(classes.labels) if not (part.labels == i).any()]
         if len(missing) == len(classes) or (missing and name == "training"):
             raise ValueError(
                 f"No {name} pattern of {missing} is left: all are constant or not finite. Add some."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import numpy as np
 from kikuchipy.signals import EBSD
 from tqdm import tqdm
 
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.inference import find_signal_mask, preprocessed_batches, sample_patterns
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.signal import background_to_remove, check_patterns
@@ -209,7 +210,7 @@ class LabelledPatterns:
         signals
             By space group: a signal, several signals, or, by the name of the phase, one or several.
             Lazy signals stay so. A phase without a name is named by its Hermann-Mauguin symbol.
-            Each signal is a map of its own.
+            Each signal is a map of its own, and given once.
 
         Returns
         -------
@@ -219,18 +220,16 @@ class LabelledPatterns:
         Raises
         ------
         TypeError
-            If a key is no integer.
+            If a key is no integer, or something is no EBSD signal.
         ValueError
-            If a key is no space group, a signal has no patterns, or they are too small.
+            If a key is no space group or has no signal, a signal is given twice, has no patterns,
+            or they are too small.
         """
         parts = []
-        for number, of_group in signals.items():
-            symbol = hermann_mauguin_symbol(number)
-            of_materials = of_group if isinstance(of_group, Mapping) else {symbol: of_group}
-            for material, given in of_materials.items():
-                for signal in [given] if isinstance(given, EBSD) else given:
-                    name = f"{material} {1 + sum(p.material[0] == material for p in parts)}"
-                    parts.append(cls.from_signal(signal, number, material, map_name=name))
+        # All at once: what is wrong with the last signal shows before any pattern is read.
+        for number, material, signal in list(_listed(signals)):
+            name = f"{material} {1 + sum(p.material[0] == material for p in parts)}"
+            parts.append(cls.from_signal(signal, number, material, map_name=name))
         return cls.concatenate(parts)
 
     @classmethod
@@ -330,7 +329,7 @@ class LabelledPatterns:
         disturbances: Disturbances | None = None,
         library: MasterPatternLibrary | None = None,
         seed: int = 0,
-        show_progressbar: bool = True,
+        show_progressbar: bool | None = None,
     ) -> LabelledPatterns:
         """Simulate patterns of random orientation.
 
@@ -346,7 +345,8 @@ class LabelledPatterns:
         library
             Master patterns. If not given, the packaged ones.
         show_progressbar
-            Whether to show a progress bar.
+            Whether to show a progress bar. If not given, the value of
+            :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
         Returns
         -------
@@ -375,7 +375,12 @@ class LabelledPatterns:
         parts = []
         for name, phase in zip(
             names,
-            tqdm(phases, unit="phase", disable=not show_progressbar, desc="Simulating"),
+            tqdm(
+                phases,
+                unit="phase",
+                disable=not is_progress_shown(show_progressbar),
+                desc="Simulating",
+            ),
             strict=True,
         ):
             if isinstance(phase, str):
@@ -485,7 +490,7 @@ class LabelledPatterns:
         return LabelClasses(tuple(found), groups if level == "phase" else None)
 
     def images(
-        self, transform: PatternTransform, *, show_progressbar: bool = True
+        self, transform: PatternTransform, *, show_progressbar: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Read and preprocess all patterns.
 
@@ -494,7 +499,8 @@ class LabelledPatterns:
         transform
             Preprocessing.
         show_progressbar
-            Whether to show a progress bar.
+            Whether to show a progress bar. If not given, the value of
+            :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
         Returns
         -------
@@ -506,7 +512,10 @@ class LabelledPatterns:
         images = np.empty((len(self), transform.size, transform.size, 1), np.float32)
         valid = np.empty(len(self), bool)
         with tqdm(
-            total=len(self), unit="pattern", desc="Reading", disable=not show_progressbar
+            total=len(self),
+            unit="pattern",
+            desc="Reading",
+            disable=not is_progress_shown(show_progressbar),
         ) as progressbar:
             for number in np.unique(self.source):
                 source = self.sources[number]
@@ -537,6 +546,46 @@ class LabelledPatterns:
                 stacklevel=2,
             )
         return images, valid
+
+
+def _listed(signals: Mapping) -> Iterator[tuple[int, str, EBSD]]:
+    """Signals as :meth:`LabelledPatterns.from_signals` takes them, one by one, and checked."""
+    if not isinstance(signals, Mapping):
+        raise TypeError(
+            f"signals is of type {type(signals).__name__}. Give signals by their space groups, as "
+            "in {225: signal}."
+        )
+    seen: dict[int, str] = {}
+    for number, of_group in signals.items():
+        symbol = hermann_mauguin_symbol(number)
+        where = f"space group {number}"
+        by_name = isinstance(of_group, Mapping)
+        if by_name and not of_group:
+            raise ValueError(_no_signal(where))
+        for material, given in (of_group if by_name else {symbol: of_group}).items():
+            what = f"{material!r} of {where}" if by_name else where
+            # Arrays are also collections, of arrays that are no signals.
+            is_list = isinstance(given, Collection) and not isinstance(given, str | np.ndarray)
+            if is_list and len(given) == 0:
+                raise ValueError(_no_signal(what))
+            for signal in given if is_list else [given]:
+                if not isinstance(signal, EBSD):
+                    raise TypeError(
+                        f"What is given for {what} is of type {type(signal).__name__}, not an EBSD "
+                        "signal. kikuchipy.signals.EBSD(array) makes one from an array of "
+                        "patterns, and kikuchipy.load(path) from a file."
+                    )
+                if id(signal) in seen:
+                    raise ValueError(
+                        f"A signal for {what} is the one given for {seen[id(signal)]}. Give it "
+                        "once: its patterns could land in the training and in the test."
+                    )
+                seen[id(signal)] = what
+                yield number, material, signal
+
+
+def _no_signal(what: str) -> str:
+    return f"There is no signal for {what}. Give at least one, or leave it away."
 
 
 def crystal_map_labels(signal: EBSD) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ import kikuchipy as kp
 import numpy as np
 from tqdm import tqdm
 
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.signal import check_patterns
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, space_group_number
 from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource, crystal_map_labels
@@ -36,7 +37,9 @@ _IMAGES_AT_ONCE = 16
 _NUMBER = 500
 
 
-def read_manifest(path: str | os.PathLike, *, show_progressbar: bool = True) -> LabelledPatterns:
+def read_manifest(
+    path: str | os.PathLike, *, show_progressbar: bool | None = None
+) -> LabelledPatterns:
     """Read a table that says which files hold patterns of which phase.
 
     The table is a CSV file in UTF-8, with commas between the columns and their names in the first
@@ -45,7 +48,8 @@ def read_manifest(path: str | os.PathLike, *, show_progressbar: bool = True) -> 
 
     - ``file``: A file with EBSD patterns that kikuchipy reads, an image of one pattern (.png, .tif,
       .bmp or .jpg), a folder of such images, or a name with the wildcards ``*``, ``?`` and ``**``,
-      relative to the folder of the table. Patterns are not read before they are needed.
+      relative to the folder of the table. Folders are separated by slashes, or by backslashes as on
+      Windows. Patterns are not read before they are needed.
     - ``phase``: A phase of the packaged catalogue, or a .cif file.
     - ``space_group``: Its number or its Hermann-Mauguin symbol. If empty, the phases of the crystal
       map in the file are taken, without the patterns that are not indexed.
@@ -63,7 +67,8 @@ def read_manifest(path: str | os.PathLike, *, show_progressbar: bool = True) -> 
     path
         File to read.
     show_progressbar
-        Whether to show a progress bar.
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
     Returns
     -------
@@ -85,7 +90,9 @@ def read_manifest(path: str | os.PathLike, *, show_progressbar: bool = True) -> 
     return LabelledPatterns.concatenate(
         [
             part.patterns()
-            for part in tqdm(parts, unit="map", desc="Reading", disable=not show_progressbar)
+            for part in tqdm(
+                parts, unit="map", desc="Reading", disable=not is_progress_shown(show_progressbar)
+            )
         ]
     )
 
@@ -279,6 +286,11 @@ def _rows(path: Path) -> list[_Row]:
 def _check_header(path: Path, names: list[str] | None) -> None:
     names = [name.strip() for name in names or ()]
     known = f"The columns are {', '.join(COLUMNS)}, with commas between them."
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise ValueError(
+            f"'{path}' has one column, {names[0]!r}. Save it with commas between the columns, not "
+            f"semicolons or tabs. {known}"
+        )
     unknown = [repr(name) for name in names if name not in COLUMNS]
     if unknown:
         raise ValueError(f"'{path}' has unknown columns: {', '.join(unknown)}. {known}")
@@ -397,7 +409,8 @@ def _check_once(seen: dict[tuple, str], key: tuple, row: _Row, name: str, remedy
 
 
 def _files(row: _Row, folder: Path) -> list[Path]:
-    path = folder / row.file
+    name = _with_slashes(row.file, folder)
+    path = folder / name
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -408,13 +421,18 @@ def _files(row: _Row, folder: Path) -> list[Path]:
                 f"{row.file!r}. Give files of another kind by name, or as {row.file}/*.h5."
             )
         return found
-    pattern = os.path.join(glob.escape(str(folder)), row.file)
+    pattern = os.path.join(glob.escape(str(folder)), name)
     found = sorted(i for i in map(Path, glob.glob(pattern, recursive=True)) if i.is_file())
     if not found:
         raise FileNotFoundError(
             f"{row.where}: there is no file {row.file!r}. Give it relative to '{folder.resolve()}'."
         )
     return found
+
+
+def _with_slashes(name: str, folder: Path) -> str:
+    """Name of a file as this system takes it, where the table may have been written on Windows."""
+    return name if (folder / name).exists() else name.replace("\\", "/")
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -448,7 +466,7 @@ def _phase(row: _Row, folder: Path, library: MasterPatternLibrary | None) -> str
     if _is_cif(row.phase):
         from kikuchipy_cnn.simulation import phase_from_cif
 
-        path = folder / row.phase
+        path = folder / _with_slashes(row.phase, folder)
         if not path.is_file():
             raise FileNotFoundError(
                 f"{row.where}: there is no file {row.phase!r}. Give it relative to "

@@ -58,10 +58,7 @@ class Split:
     claims: str
 
     def __post_init__(self) -> None:
-        if self.claims not in CLAIMS.values():
-            raise ValueError(
-                f"claims={self.claims!r} must be one of {', '.join(map(repr, CLAIMS.values()))}."
-            )
+        check_claims(self.claims)
         unit = next(unit for unit, claim in CLAIMS.items() if claim == self.claims)
         tested = _groups(self.test, unit)
         seen = _groups(self.training, unit).keys() | _groups(self.validation, unit).keys()
@@ -91,6 +88,20 @@ class Split:
             rows.append((f"{number} {hermann_mauguin_symbol(number)}", material, *numbers))
         rows.append(("total", "", *(str(len(part)) for part in parts)))
         return aligned(rows, n_left=2)
+
+
+def check_claims(claims: str) -> None:
+    """Raise ValueError if a test cannot claim this.
+
+    Parameters
+    ----------
+    claims
+        What the patterns of the test are said to be.
+    """
+    if claims not in CLAIMS.values():
+        raise ValueError(
+            f"claims={claims!r} must be one of {', '.join(map(repr, CLAIMS.values()))}."
+        )
 
 
 def split_patterns(
@@ -155,11 +166,11 @@ def split_patterns(
     """
     if by not in CLAIMS:
         raise ValueError(f"by={by!r} must be one of {', '.join(map(repr, CLAIMS))}.")
-    if n_training < 1 or n_validation < 1:
-        raise ValueError(
-            f"n_training={n_training} and n_validation={n_validation} must be at least 1: without "
-            "validation patterns, nothing tells when to stop."
-        )
+    _check_integer("n_training", n_training, 1)
+    _check_integer(
+        "n_validation", n_validation, 1, ": without validation patterns, nothing tells when to stop"
+    )
+    _check_integer("seed", seed, 0)
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction={test_fraction} must be between 0 and 1.")
     if (by == "material") != (held_out is not None):
@@ -232,6 +243,7 @@ def leave_material_out(
         If no class has two materials, *n_folds* is not from one to the number of materials of the
         class with most, or there are fewer patterns than needed in any fold.
     """
+    _check_integer("seed", seed, 0)
     orders = []
     for label, materials in _classes(patterns, level, "material").items():
         if len(materials) > 1:
@@ -435,6 +447,11 @@ def _held_out_materials(
             )
         found |= named
     return found
+
+
+def _check_integer(name: str, value: int, least: int, why: str = "") -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}={value!r} must be an integer of at least {least}{why}.")
 
 
 def _check_grains(patterns: LabelledPatterns) -> None:

@@ -55,5 +55,20 @@ class TestFiles:
         assert float(rows[0]["F1"]) == pytest.approx(4 / 7)
         assert rows[-1]["name"] == "Fe-bcc" and rows[-1]["mean atomic number"] == "26.0"
         assert float(rows[-1]["recall"]) == 1
+        assert {row["claims"] for row in rows} == {""}
         with pytest.raises(FileExistsError):
             make().save_report(path)
+
+    def test_claims(self, make, tmp_path):
+        found = make(claims="new grains")
+        assert found.report().splitlines()[:2] == [
+            "7 of 10 patterns, claimed to be of new grains, are right: 0.700 (0.397-0.892), "
+            "by chance 0.333",
+            "",
+        ]
+        path = tmp_path / "report.csv"
+        found.take(np.arange(4)).save_report(path)
+        with open(path, newline="") as file:
+            assert {row["claims"] for row in csv.DictReader(file)} == {"new grains"}
+        with pytest.raises(ValueError, match="claims='all' must be one of 'new patterns', "):
+            make(claims="all")

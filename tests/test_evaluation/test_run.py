@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import dask.array as da
+import hyperspy.api as hs
 import numpy as np
 import pytest
 from kikuchipy.pattern import get_image_quality
@@ -91,10 +92,14 @@ class TestEvaluate:
         with pytest.raises(ValueError, match="no model 'nothing'"):
             evaluate("nothing", noise)
 
-    def test_progress(self, tiny_bundle, noise, capfd):
+    def test_progress(self, tiny_bundle, noise, monkeypatch, capfd):
         evaluate(tiny_bundle, noise, show_progressbar=True)
         # The pattern that is there twice is read once.
         assert "8/8" in capfd.readouterr().err
+        for is_shown in (True, False):
+            monkeypatch.setattr(hs.preferences.General, "show_progressbar", is_shown)
+            evaluate(tiny_bundle, noise)
+            assert ("8/8" in capfd.readouterr().err) == is_shown
 
 
 class TestLevel:
@@ -146,19 +151,49 @@ class TestLevel:
                 evaluate(tiny_bundle, noise, level=level)
 
 
+def trained_on(bundle, materials, earlier):
+    return replace(bundle, training={"materials": materials, "start_materials": earlier})
+
+
 class TestNewMaterials:
-    def test_trained_on(self, tiny_bundle, noise):
-        bundle = replace(tiny_bundle, training={"materials": [[225, "Ni"], [225, "Fe"]]})
+    @pytest.mark.parametrize("is_earlier", [False, True])
+    def test_trained_on(self, tiny_bundle, noise, is_earlier):
+        """By the model, or by the one that it began with."""
+        sets = [[225, "Ni"], [225, "Fe"]], [[221, "CsCl"]]
+        bundle = trained_on(tiny_bundle, *(sets[::-1] if is_earlier else sets))
         found = evaluate(bundle, noise, show_progressbar=False)
-        assert found.trained_materials == {(225, "Ni"), (225, "Fe")}
-        with pytest.warns(UserWarning, match=r"trained on Ni \(225\)\. Patterns of one material"):
-            evaluate(bundle, noise, new_materials=True, show_progressbar=False)
+        assert found.trained_materials == {(225, "Ni"), (225, "Fe"), (221, "CsCl")}
+        assert found.claims == ""
+        match = (
+            r"The model, or the one that it began with, was trained on Ni \(225\)\. Patterns of one"
+        )
+        with pytest.warns(UserWarning, match=match):
+            found = evaluate(bundle, noise, new_materials=True, show_progressbar=False)
+        assert found.claims == "new materials"
+        assert "was trained on Ni (225)." in found.report().splitlines()[1]
 
     def test_new(self, tiny_bundle, noise):
-        bundle = replace(tiny_bundle, training={"materials": [[225, "Fe"]]})
-        evaluate(bundle, noise, new_materials=True, show_progressbar=False)
+        bundle = trained_on(tiny_bundle, [[225, "Fe"]], [])
+        found = evaluate(bundle, noise, new_materials=True, show_progressbar=False)
+        lines = found.report().splitlines()
+        assert "9 patterns, claimed to be of new materials, are right" in lines[0]
+        assert lines[1] == ""
 
-    def test_not_known(self, tiny_bundle, noise):
-        with pytest.warns(UserWarning, match="does not say which materials"):
-            found = evaluate(tiny_bundle, noise, new_materials=True, show_progressbar=False)
+    def test_of_the_catalogue(self, tiny_bundle, noise):
+        """As the packaged models, which were trained on it but for some phases."""
+        of_both = noise.take(np.isin(noise.material, ["Ni", "Ni3Al"]))
+        bundle = replace(tiny_bundle, training={"left_out_phases": ["Ni"]})
+        with pytest.warns(UserWarning, match=r"trained on Ni3Al \(221\)\. Patterns"):
+            evaluate(bundle, of_both, new_materials=True, show_progressbar=False)
+        bundle = replace(tiny_bundle, training={"left_out_phases": ["Ni", "Ni3Al"]})
+        found = evaluate(bundle, of_both, new_materials=True, show_progressbar=False)
+        assert (225, "Cu") in found.trained_materials
+        assert "was trained on" not in found.report()
+
+    @pytest.mark.parametrize("training", [{}, {"materials": [], "start_materials": None}])
+    def test_not_known(self, tiny_bundle, noise, training):
+        bundle = replace(tiny_bundle, training=training)
+        with pytest.warns(UserWarning, match="not known which materials .* began with"):
+            found = evaluate(bundle, noise, new_materials=True, show_progressbar=False)
         assert found.trained_materials is None
+        assert "not known which materials" in found.report().splitlines()[1]

@@ -1,5 +1,6 @@
 import dask
 import dask.array as da
+import hyperspy.api as hs
 import numpy as np
 import pytest
 from kikuchipy.signals import EBSD, EBSDMasterPattern, LazyEBSD
@@ -81,11 +82,39 @@ class TestFromSignals:
             ({231: EBSD(np.zeros((2, 40, 40)))}, ValueError, "231 must be in 1-230"),
             ({"Fm-3m": EBSD(np.zeros((2, 40, 40)))}, TypeError, "'Fm-3m' must be an integer"),
             ({225: EBSD(np.zeros((2, 40, 39)))}, ValueError, "40 x 39 pixels are too small"),
+            ({225: []}, ValueError, "no signal for space group 225. Give at least one, or leave"),
+            ({225: {}}, ValueError, "no signal for space group 225"),
+            ({225: {"Ni": []}}, ValueError, "no signal for 'Ni' of space group 225"),
+            ([EBSD(np.zeros((2, 40, 40)))], TypeError, "type list.* as in {225: signal}"),
+            ({225: np.zeros((2, 40, 40))}, TypeError, r"225 is of type ndarray.*EBSD\(array\)"),
+            ({225: [np.zeros((2, 40, 40))]}, TypeError, "225 is of type ndarray, not an EBSD"),
+            ({225: da.zeros((2, 40, 40))}, TypeError, "225 is of type Array, not an EBSD"),
+            ({225: {"Ni": "ni.h5"}}, TypeError, r"'Ni' of .* type str.*kikuchipy.load\(path\)"),
+            (
+                {225: EBSDMasterPattern(np.zeros((5, 5)))},
+                TypeError,
+                "225 is of type EBSDMasterPattern",
+            ),
         ],
     )
     def test_errors(self, signals, error, match):
         with pytest.raises(error, match=match):
             LabelledPatterns.from_signals(signals)
+
+    def test_same_signal_twice(self, make_patterns):
+        """Its patterns could land in the training and in the test."""
+        signal = EBSD(make_patterns(2))
+        for signals, place in (
+            ({225: [signal, signal]}, "space group 225"),
+            ({225: {"Ni": signal, "Al": signal}}, "'Ni' of space group 225"),
+            ({225: signal, 229: (EBSD(make_patterns(2)), signal)}, "space group 225"),
+        ):
+            with pytest.raises(ValueError, match=f"is the one given for {place}. Give it once"):
+                LabelledPatterns.from_signals(signals)
+
+    def test_any_collection(self, make_patterns):
+        signals = {"a": EBSD(make_patterns(2)), "b": EBSD(make_patterns(3))}
+        assert len(LabelledPatterns.from_signals({225: signals.values()})) == 5
 
 
 class TestFromCrystalMap:
@@ -251,6 +280,16 @@ class TestClasses:
         with pytest.raises(ValueError, match="'Ti' is given for space groups .194, 229."):
             other = LabelledPatterns.from_signals({229: {"Ti": EBSD(make_patterns(1))}})
             (patterns + other).classes("phase")
+
+
+class TestProgress:
+    @pytest.mark.parametrize("is_shown", [True, False])
+    def test_preference(self, make_patterns, monkeypatch, capfd, is_shown):
+        monkeypatch.setattr(hs.preferences.General, "show_progressbar", is_shown)
+        LabelledPatterns.from_signals({225: EBSD(make_patterns(3))}).images(TRANSFORM)
+        assert ("3/3" in capfd.readouterr().err) == is_shown
+        LabelledPatterns.from_simulation(["Ni"], 1, shape=(40, 40))
+        assert ("1/1" in capfd.readouterr().err) == is_shown
 
 
 class TestImages:

@@ -1,4 +1,5 @@
 import dask.array as da
+import hyperspy.api as hs
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -125,6 +126,24 @@ class TestImages:
         assert isinstance(patterns.sources[0].data, da.Array)
         images, _ = patterns.images(PatternTransform(size=32), show_progressbar=False)
         np.testing.assert_array_equal(images, PatternTransform(size=32)(np.stack(expected))[0])
+
+    def test_names_of_windows(self, read, make_image):
+        images = [make_image(name) for name in ("Ni/1/a.png", "Ni/1/b.png", "Fe/a.png", "W/a.png")]
+        patterns = read("file,space_group", r"Ni\1\*.png,225", r"Fe\a.png,229", "W\\,229")
+        assert patterns.map_name.tolist() == ["Ni/1", "Ni/1", "Fe", "W"]
+        np.testing.assert_array_equal(pixels(patterns), images)
+        with pytest.raises(ValueError, match="line 3: file 'Fe/a.png' is given already"):
+            read("file,space_group", "Fe/a.png,229", r"Fe\a.png,229")
+        with pytest.raises(FileNotFoundError, match="there is no file .*Cu.*a.png"):
+            read("file,space_group", r"Cu\a.png,225")
+
+    def test_progress(self, make_image, tmp_path, monkeypatch, capfd):
+        make_image("a.png")
+        (tmp_path / "table.csv").write_text("file,space_group\na.png,225\n")
+        for is_shown in (True, False):
+            monkeypatch.setattr(hs.preferences.General, "show_progressbar", is_shown)
+            manifest.read_manifest(tmp_path / "table.csv")
+            assert ("1/1" in capfd.readouterr().err) == is_shown
 
     def test_nothing_is_read_but_some_patterns(self, read, make_image, monkeypatch):
         for i in range(300):
@@ -264,8 +283,9 @@ class TestSimulation:
         )
         (tmp_path / "cifs").mkdir()
         (tmp_path / "cifs/gan.cif").write_text(GALLIUM)
-        patterns = read("phase,number", "cifs/gan.cif,2")
-        assert patterns.counts() == {(186, "gan"): 2}
+        for name in ("cifs/gan.cif", r"cifs\gan.cif"):
+            patterns = read("phase,number", f"{name},2")
+            assert patterns.counts() == {(186, "gan"): 2}
 
     def test_default_number(self, read, monkeypatch):
         asked = []
@@ -354,7 +374,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("lines", "match"),
         [
-            (["file;space_group", "a;225"], "unknown columns: 'file;space_group'. .* with commas"),
+            (["file;space_group", "a;225"], "one column, 'file;space_group'. Save it with commas"),
+            (["file\tspace_group", "a\t225"], "one column, .*not semicolons or tabs. The columns"),
+            (["datei", "a"], "unknown columns: 'datei'. .* with commas"),
             (["file,group,color", "a,1,2"], "unknown columns: 'group', 'color'. The columns are f"),
             (["file,map,file", "a,b,c"], "columns twice: file"),
             (["space_group,map", "225,a"], "neither a column file nor a column phase"),

@@ -248,8 +248,12 @@ class TestByGroup:
     ("arguments", "match"),
     [
         ({"by": "phase"}, "by='phase' must be one of 'pattern', 'grain', 'map', 'material'"),
-        ({"n_validation": 0}, "n_validation=0 must be at least 1"),
-        ({"n_training": 0}, "n_training=0 and"),
+        ({"n_validation": 0}, "n_validation=0 must be .* at least 1: without validation patterns"),
+        ({"n_training": 0}, "n_training=0 must be an integer of at least 1"),
+        ({"n_training": 10.5}, "n_training=10.5 must be an integer"),
+        ({"n_validation": "2"}, "n_validation='2' must be an integer"),
+        ({"seed": -1}, "seed=-1 must be an integer of at least 0"),
+        ({"seed": 0.5}, "seed=0.5 must be an integer"),
         ({"by": "map", "test_fraction": 1.0}, "test_fraction=1.0"),
         ({"held_out": ["Al"]}, "by='pattern' with held_out=.'Al'."),
         ({"level": "color"}, "level='color'"),
@@ -365,6 +369,8 @@ class TestLeaveMaterialOut:
         for n_folds in (0, 4):
             with pytest.raises(ValueError, match=f"n_folds={n_folds} must be from 1 to 3"):
                 leave_material_out(materials, n_folds, n_training=8, n_validation=2)
+        with pytest.raises(ValueError, match="seed=-1 must be an integer of at least 0"):
+            leave_material_out(materials, seed=-1)
         with pytest.raises(ValueError, match="No space group has two materials"):
             leave_material_out(materials.take(np.isin(materials.material, ["Ni", "W"])))
         # Enough to train on when W is held out, but not when Fe is.
