@@ -314,9 +314,9 @@ def print_materials(results: dict) -> None:
     print("\n| trained on | start | all 18 | trained on | not trained on | of these above chance |")
     print("|---|---|---|---|---|---|")
     for experiment, papers in PAPERS_FIGURES.items():
-        print(f"| {experiment} | papers, ImageNet | {papers} |")
+        print(f"| {experiment} | papers | {papers} | | | |")
         for (name, approach), trials in results.items():
-            if name != experiment:
+            if name != experiment or " + " in approach:
                 continue
             evaluation = trials[0][1]
             seen = np.isin(evaluation.patterns.material, EXPERIMENTS[name])
@@ -327,15 +327,20 @@ def print_materials(results: dict) -> None:
             ]
             above = sum(score.low > chance for score in new)
             unseen = f"{evaluation.right[~seen].mean():.3f}" if new else "-"
+            found = f"{above} of {len(new)}" if new else "-"
             print(
                 f"| {name} | {approach} | {evaluation.accuracy:.3f} | "
-                f"{evaluation.right[seen].mean():.3f} | {unseen} | {above} of {len(new)} |"
+                f"{evaluation.right[seen].mean():.3f} | {unseen} | {found} |"
             )
 
 
 def print_each_material(results: dict, approach: str) -> None:
     """Accuracy by material; in bold those that were trained on."""
-    shown = {name: trials[0][1] for (name, a), trials in results.items() if a == approach}
+    shown = {
+        name: trials[0][1]
+        for (name, a), trials in results.items()
+        if a == approach and name in EXPERIMENTS
+    }
     print(f"\n{approach}:\n\n| material | Z | " + " | ".join(shown) + " |")
     print("|---|---|" + "---|" * len(shown))
     scores = {
@@ -385,7 +390,7 @@ def table(options: argparse.Namespace) -> None:
     results = read_results(options.work, test, quality)
     print_approaches(results)
     print_materials(results)
-    for approach in sorted({approach for _, approach in results} - {"packaged"}):
+    for approach in sorted({a for name, a in results if name not in (ALL, GRAINS)}):
         print_each_material(results, approach)
     if (ALL, options.approach) not in results:
         raise ValueError(f"There is no trial of {options.approach!r} in '{options.work}'.")
@@ -396,7 +401,11 @@ def table(options: argparse.Namespace) -> None:
 
 def draw(results: dict, folder: Path, approach: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    curves = {a: [h for h, _ in trials] for (name, a), trials in results.items() if name == ALL}
+    curves = {
+        a: [history for history, _ in trials]
+        for (name, a), trials in results.items()
+        if name == ALL and " + " not in a
+    }
     evaluation = results[ALL, approach][0][1]
     figures = {
         "training_curves": plotting.plot_training_curves(curves),

@@ -1,9 +1,10 @@
 """Training of networks, on labelled patterns and on endless simulated ones."""
 
 from kikuchipy_cnn.training.augmentation import Augmentation
-from kikuchipy_cnn.training.few_shot import FewShotProtocol, FewShotTrainer, TrainingResult
+from kikuchipy_cnn.training.few_shot import FewShotTrainer, TrainingResult
 from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource
 from kikuchipy_cnn.training.manifest import read_manifest
+from kikuchipy_cnn.training.protocol import FewShotProtocol
 from kikuchipy_cnn.training.splits import Split, leave_material_out, split_patterns
 
 __all__ = [

@@ -9,8 +9,7 @@ import pytest
 from kikuchipy_cnn import SpaceGroupClasses
 from kikuchipy_cnn.evaluation import ShotsCurve, shots, shots_curve
 from kikuchipy_cnn.models import build_network
-from kikuchipy_cnn.training import few_shot
-from kikuchipy_cnn.training.few_shot import FewShotProtocol, FewShotTrainer
+from kikuchipy_cnn.training import FewShotProtocol, FewShotTrainer, few_shot
 
 SCRATCH = FewShotTrainer("scratch")
 

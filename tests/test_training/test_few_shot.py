@@ -13,9 +13,8 @@ import pytest
 from kikuchipy.signals import EBSD
 
 from kikuchipy_cnn import LabelClasses, load_model
-from kikuchipy_cnn.training import few_shot
+from kikuchipy_cnn.training import FewShotProtocol, FewShotTrainer, few_shot
 from kikuchipy_cnn.training.augmentation import Augmentation
-from kikuchipy_cnn.training.few_shot import FewShotProtocol, FewShotTrainer
 
 QUICK = FewShotProtocol(learning_rate=5e-3, max_epochs=5, batch_size=16)
 
