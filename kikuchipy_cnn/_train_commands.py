@@ -126,7 +126,6 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-epochs", type=int, help="default is 200")
     group.add_argument("--patience", type=int, help="epochs; default is 15")
     group.add_argument("--min-delta", type=float, help="of the validation loss; default is 0.001")
-    group.add_argument("--label-smoothing", type=float, help="default is 0")
     group.add_argument("--trainable", choices=("all", "head"), help="weights; default is all")
     group.add_argument(
         "--statistics",

@@ -98,7 +98,7 @@ def test_held_out_material(manifest, tmp_path, capsys):
 def test_options_of_the_protocol(manifest, tmp_path):
     options = [
         *("--max-epochs", 1, "--schedule", "cosine", "--mirror"),
-        *("--severity", 0.1, "--label-smoothing", 0.1, "--patience", 3, "--level", "phase"),
+        *("--severity", 0.1, "--patience", 3, "--level", "phase"),
         *("--seed", 4, "--new-head", "--channels", 3),
     ]
     assert train(manifest, tmp_path / "mine", *options) == 0
@@ -108,7 +108,7 @@ def test_options_of_the_protocol(manifest, tmp_path):
     protocol = bundle.training["protocol"]
     assert protocol["augmentation"] == {"mirror": True, "severity": 0.1}
     assert protocol["schedule"] == "cosine"
-    assert (protocol["label_smoothing"], protocol["patience"]) == (0.1, 3)
+    assert protocol["patience"] == 3
     assert bundle.training["seed"] == 4
 
 

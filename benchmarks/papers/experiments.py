@@ -67,11 +67,10 @@ SHOTS = (1, 5, 10, 50, 100, 400)
 # Changes of the default protocol.
 _COSINE = {"schedule": "cosine", "max_epochs": 30, "patience": 30}
 RECIPES = {
-    "moving averages": {"statistics": "moving"},
     "cosine": _COSINE,
     "cosine and mirror": {**_COSINE, "augmentation": Augmentation(mirror=True)},
     "cosine and camera": {**_COSINE, "augmentation": Augmentation(severity=0.2)},
-    "cosine and smoothing": {**_COSINE, "label_smoothing": 0.1},
+    "moving averages": {"statistics": "moving"},
 }
 # Imperfections of one microscope that averages 30 frames.
 SEVERITY = 0.4
@@ -164,7 +163,7 @@ def approaches(options: argparse.Namespace, setting: Setting) -> dict[str, Appro
         found["imagenet"] = Approach(options.imagenet)
     for name, changes in RECIPES.items():
         found[f"packaged + {name}"] = Approach(packaged, changes)
-    for name in ("moving averages", "cosine and mirror"):
+    for name in ("cosine and mirror", "moving averages"):
         found[f"scratch + {name}"] = Approach("scratch", RECIPES[name])
     return found
 
@@ -193,9 +192,9 @@ def plan(options: argparse.Namespace, names: list[str]) -> list[tuple[str, str, 
     fresh = [name for name in ("other materials", "imagenet") if name in names]
     swaps = [(experiment, name, 0) for name in fresh for experiment in new]
     from_scratch = [(experiment, "scratch", 0) for experiment in (new[0], new[-1], *new)]
-    recipes = [(ALL, name, 0) for name in names if " + " in name]
+    recipes = [(ALL, name, 0) for name in sorted(names, reverse=True) if " + " in name]
     again = [(ALL, name, t) for t in range(options.trials) for name in fresh]
-    order = [*trials[:4], *grains, *swaps, *from_scratch[:2], *trials[:6], *recipes]
+    order = [*trials[:4], *grains, *swaps, from_scratch[0], *trials[:6], *recipes]
     return list(dict.fromkeys([*order, *trials, *again, *from_scratch]))
 
 
@@ -293,7 +292,9 @@ def print_approaches(results: dict) -> None:
     print("|---|---|---|---|---|---|---|---|")
     print("| papers, transfer (ImageNet) | 0.97 | 0.96 | 0.56 | 0.52 | 26 ± 3 | real | 5 |")
     print("| papers, scratch | 0.93 | 0.92 | 0.84 | 11.5 | 50 ± 12 | real | 5 |")
-    for (experiment, approach), trials in results.items():
+    for (experiment, approach), trials in sorted(
+        results.items(), key=lambda item: (item[0][0], " + " in item[0][1], item[0][1])
+    ):
         if experiment not in (ALL, GRAINS):
             continue
         name = approach if experiment == ALL else f"{approach}, {N_GRAINS} grains"

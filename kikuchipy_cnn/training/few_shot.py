@@ -373,9 +373,7 @@ class _Run:
             optimizer=keras.optimizers.Adam(
                 protocol.learning_rate, weight_decay=protocol.weight_decay
             ),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=protocol.label_smoothing
-            ),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             weighted_metrics=["accuracy"],
             jit_compile=jit_compile(),
         )

@@ -38,8 +38,6 @@ class FewShotProtocol:
         Epochs without a better validation loss after which the training stops.
     min_delta
         Decrease of the validation loss that counts as better.
-    label_smoothing
-        Probability spread evenly over all classes in the targets.
     balanced
         Whether each class counts the same, however many patterns it has.
     trainable
@@ -70,7 +68,6 @@ class FewShotProtocol:
     max_epochs: int = 200
     patience: int = 15
     min_delta: float = 1e-3
-    label_smoothing: float = 0.0
     balanced: bool = True
     trainable: str = "all"
     statistics: str | None = None
@@ -98,8 +95,6 @@ class FewShotProtocol:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
         if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"learning_rate={self.learning_rate} must be positive.")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} must be in [0, 1).")
 
     def to_dict(self) -> dict:
         """Return the parameters, ready for JSON."""
