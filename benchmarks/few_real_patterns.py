@@ -22,6 +22,7 @@ from kikuchipy.signals import EBSD
 from orix.quaternion import Orientation
 from orix.quaternion.symmetry import Oh
 from packaged_model import CLASSES, REAL_PATTERNS, Task
+from papers.tables import mean_and_deviation
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
@@ -132,11 +133,6 @@ def show(name: str, evaluation: Evaluation) -> tuple[float, float]:
         flush=True,
     )
     return evaluation.accuracy, float(right.mean())
-
-
-def mean_and_deviation(values: tuple[float, ...]) -> str:
-    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
 
 
 def judge(bundle: ModelBundle, patterns: LabelledPatterns) -> Evaluation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,29 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(
+    path: str | os.PathLike, header: Iterable[str], rows: Iterable[Iterable[object]]
+) -> None:
+    """Write a table of comma-separated values, in the place of another where there is one.
+
+    Parameters
+    ----------
+    path
+        File to make or to replace.
+    header
+        Names of the columns.
+    rows
+        Values, as many in each row.
+    """
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def check_figure(path: Path, overwrite: bool) -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn.training.labelled import LEVELS
+from kikuchipy_cnn.training.protocol import PRECISIONS, SCHEDULES, STATISTICS, TRAINABLE
+from kikuchipy_cnn.training.splits import CLAIMS
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation import Evaluation
@@ -57,7 +60,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--level",
         default="space group",
-        choices=("phase", "space group", "centring", "Laue group"),
+        choices=LEVELS,
         help="what to tell apart; default is %(default)s",
     )
 
@@ -74,7 +77,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     split.add_argument(
         "--split-by",
         default="pattern",
-        choices=("pattern", "grain", "map", "material"),
+        choices=tuple(CLAIMS),
         help="what is never in the training and in the test; default is %(default)s",
     )
     split.add_argument(
@@ -120,22 +123,22 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     """Options that have the names and, if not given, the values of the protocol's parameters."""
     group = parser.add_argument_group("protocol", "Defaults are the papers'.")
     group.add_argument("--learning-rate", type=float, help="default is 0.001")
-    group.add_argument("--schedule", choices=("constant", "cosine"))
+    group.add_argument("--schedule", choices=SCHEDULES)
     group.add_argument("--weight-decay", type=float, help="default is 0.00001")
     group.add_argument("--batch-size", type=int, help="default is 32")
     group.add_argument("--max-epochs", type=int, help="default is 200")
     group.add_argument("--patience", type=int, help="epochs; default is 15")
     group.add_argument("--min-delta", type=float, help="of the validation loss; default is 0.001")
-    group.add_argument("--trainable", choices=("all", "head"), help="weights; default is all")
+    group.add_argument("--trainable", choices=TRAINABLE, help="weights; default is all")
     group.add_argument(
         "--statistics",
-        choices=("moving", "retaken", "frozen"),
+        choices=STATISTICS,
         help="of batches; default is frozen for a pretrained network and less than 300 patterns, "
         "else retaken",
     )
     group.add_argument(
         "--precision",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        choices=PRECISIONS,
         help="of the training; default is float32",
     )
     group.add_argument("--mirror", action="store_true", help="mirror every other pattern")
@@ -162,7 +165,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     evaluate.add_argument(
         "--level",
-        choices=("phase", "space group", "centring", "Laue group"),
+        choices=LEVELS,
         help="what to judge; default is what the model tells apart",
     )
     evaluate.add_argument(
@@ -259,7 +262,7 @@ def _train(options: argparse.Namespace) -> None:
         evaluation = evaluate(
             result.bundle,
             split.test,
-            new_materials=split.claims == "new materials",
+            new_materials=split.claims == CLAIMS["material"],
             show_progressbar=not options.no_progress,
         )
         evaluation = replace(evaluation, claims=split.claims)

@@ -12,7 +12,6 @@ from kikuchipy_cnn.space_groups import (
     SpaceGroupClasses,
     checked_space_group,
     distinct_colors,
-    probability_property,
 )
 
 __all__ = ["LabelClasses", "classes_from_dict"]
@@ -95,10 +94,6 @@ class LabelClasses(Classes):
     def colors(self) -> tuple[str, ...]:
         # Not those of the space groups, which classes may share and a file may have lost
         return distinct_colors(len(self.names))
-
-    @property
-    def properties(self) -> tuple[str, ...]:
-        return tuple(probability_property(i) for i in self.names)
 
     def to_dict(self) -> dict[str, list]:
         return {"labels": list(self.names), "space_groups": list(self.space_groups)}

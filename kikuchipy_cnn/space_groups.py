@@ -19,6 +19,7 @@ __all__ = [
     "checked_space_group",
     "distinct_colors",
     "hermann_mauguin_symbol",
+    "label_text",
     "laue_group",
     "probability_keys",
     "probability_property",
@@ -91,7 +92,10 @@ class Classes:
     labels: tuple[int, ...] | tuple[str, ...]
     space_groups: tuple[int | None, ...]
     colors: tuple[str, ...]
-    properties: tuple[str, ...]
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        return tuple(probability_property(label) for label in self.labels)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -232,10 +236,6 @@ class SpaceGroupClasses(Classes):
         return tuple(space_group_color(i) for i in self)
 
     @property
-    def properties(self) -> tuple[str, ...]:
-        return tuple(probability_property(i) for i in self)
-
-    @property
     def hermann_mauguin(self) -> tuple[str, ...]:
         """Short Hermann-Mauguin symbols, e.g. "Fm-3m"."""
         return tuple(hermann_mauguin_symbol(i) for i in self)
@@ -348,6 +348,23 @@ def hermann_mauguin_symbol(number: int) -> str:
     of the International Tables.
     """
     return _symbols()[checked_space_group(number) - 1]
+
+
+def label_text(label: int | str) -> str:
+    """Return the number and symbol of a space group, or a name as it
+    is.
+
+    Parameters
+    ----------
+    label
+        Space-group number, or name of a class.
+
+    Examples
+    --------
+    >>> label_text(225)
+    '225 Fm-3m'
+    """
+    return label if isinstance(label, str) else f"{label} {hermann_mauguin_symbol(label)}"
 
 
 def space_group_number(hermann_mauguin: str) -> int | None:

@@ -86,3 +86,25 @@ class _MakeEvaluation:
 @pytest.fixture(scope="session")
 def make(label):
     return _MakeEvaluation(label)
+
+
+@pytest.fixture(scope="session")
+def gallium_nitride():
+    """CIF of a polar hexagonal crystal, with a place for its symmetry."""
+    return """data_GaN
+_cell_length_a 3.19
+_cell_length_b 3.19
+_cell_length_c 5.189
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+{symmetry}
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_B_iso_or_equiv
+Ga 0.33333 0.66667 0.0 0.3
+N 0.33333 0.66667 0.377 0.4
+"""

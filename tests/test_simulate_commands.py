@@ -5,29 +5,11 @@ import pytest
 from kikuchipy_cnn.cli import main
 from kikuchipy_cnn.simulation import load_library
 
-GALLIUM = """data_GaN
-_cell_length_a 3.19
-_cell_length_b 3.19
-_cell_length_c 5.189
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 120
-{symmetry}
-loop_
-_atom_site_label
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_B_iso_or_equiv
-Ga 0.33333 0.66667 0.0 0.3
-N 0.33333 0.66667 0.377 0.4
-"""
-
 
 @pytest.fixture
-def cif(tmp_path):
+def cif(tmp_path, gallium_nitride):
     file = tmp_path / "gan.cif"
-    file.write_text(GALLIUM.format(symmetry="_symmetry_space_group_name_H-M 'P 63 m c'"))
+    file.write_text(gallium_nitride.format(symmetry="_symmetry_space_group_name_H-M 'P 63 m c'"))
     return str(file)
 
 
@@ -100,12 +82,12 @@ class TestPatterns:
         assert dict(zip(names, signal.xmap.space_group, strict=True)) == {"Ni": 225, "quartz": 152}
         assert signal.detector.pc.shape == (8, 3)
 
-    def test_cif_and_geometry(self, tmp_path, monkeypatch):
+    def test_cif_and_geometry(self, tmp_path, monkeypatch, gallium_nitride):
         """A CIF without symmetry, simulated first; here with a small master pattern."""
         from kikuchipy_cnn import simulation
 
         file = tmp_path / "mine.cif"
-        atoms = GALLIUM.format(symmetry="") + (
+        atoms = gallium_nitride.format(symmetry="") + (
             "Ga 0.66667 0.33333 0.5 0.3\nN 0.66667 0.33333 0.877 0.4\n"
         )
         file.write_text(atoms)
@@ -124,11 +106,11 @@ class TestPatterns:
         assert signal.xmap.phases[0].space_group.number == 186
         np.testing.assert_allclose(signal.detector.pc, np.tile([0.5, 0.3, 0.6], (3, 1)), atol=1e-6)
 
-    def test_cif_with_the_name_of_another_crystal(self, tmp_path, capsys):
+    def test_cif_with_the_name_of_another_crystal(self, tmp_path, capsys, gallium_nitride):
         """A file Ni.cif is not the catalogue's nickel."""
         file = tmp_path / "Ni.cif"
         symmetry = "_symmetry_space_group_name_H-M 'P 63 m c'"
-        file.write_text(GALLIUM.format(symmetry=symmetry))
+        file.write_text(gallium_nitride.format(symmetry=symmetry))
         library, output = tmp_path / "small.npz", tmp_path / "patterns.h5"
         quick = ["--half-width", 12, "--workers", 1]
         assert run("master-patterns", "Ni", "--output", library, *quick) == 0

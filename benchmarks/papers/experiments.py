@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import numpy as np
 from materials import EXPERIMENTS, MATERIALS
 from orix.crystal_map import CrystalMap, PhaseList
 from orix.quaternion import Rotation
+from tables import mean_and_deviation
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses, load_model, plotting
 from kikuchipy_cnn._files import replacing
@@ -278,12 +278,6 @@ def read_results(
             evaluation = Evaluation(test, CLASSES, "space group", probabilities, quality)
             results[experiment, approach].append((record["history"], evaluation))
     return results
-
-
-def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
 def print_approaches(results: dict) -> None:

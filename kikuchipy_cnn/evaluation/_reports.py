@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from orix.quaternion import Rotation
 
-from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.evaluation.scores import wilson_interval
 from kikuchipy_cnn.io import check_destination
-from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
+from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.splits import CLAIMS
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation.results import Evaluation
 
-__all__ = ["doubt", "label_text", "report", "save_predictions", "save_report"]
+__all__ = ["doubt", "report", "save_predictions", "save_report"]
 
 
 def report(evaluation: Evaluation) -> str:
@@ -110,7 +108,8 @@ def save_report(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool
         rows.append(("material", s.material, s.space_group, "", *values))
     header = ("kind", "name", "space group", "precision", "recall", "recall low")
     header += ("recall high", "F1", "patterns", "mean atomic number", "claims")
-    _write_csv(path, overwrite, header, ((*row, evaluation.claims) for row in rows))
+    check_destination(path, overwrite)
+    write_csv(path, header, ((*row, evaluation.claims) for row in rows))
 
 
 def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool) -> None:
@@ -148,7 +147,8 @@ def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite:
         (*text, *(f"{value:.6g}" if np.isfinite(value) else "" for value in row))
         for text, row in zip(texts, numbers, strict=True)
     )
-    _write_csv(path, overwrite, header, rows)
+    check_destination(path, overwrite)
+    write_csv(path, header, rows)
 
 
 def doubt(evaluation: Evaluation) -> str:
@@ -180,27 +180,3 @@ def doubt(evaluation: Evaluation) -> str:
         f"The model, or the one that it began with, was trained on {names}. Patterns of one "
         "material must not be on both sides of a test with new materials: leave them out."
     )
-
-
-def label_text(label: int | str) -> str:
-    """Number and symbol of a space group, or a name as it is.
-
-    Parameters
-    ----------
-    label
-        Space-group number, or name of a class.
-    """
-    return label if isinstance(label, str) else f"{label} {hermann_mauguin_symbol(label)}"
-
-
-def _write_csv(
-    path: str | os.PathLike, overwrite: bool, header: Sequence[str], rows: Iterable[Iterable]
-) -> None:
-    check_destination(path, overwrite)
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
-from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.models.acceleration import (
@@ -79,10 +78,7 @@ class TrainingResult:
         path
             File to write. An existing one is replaced.
         """
-        with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
+        write_csv(path, self.history[0], (row.values() for row in self.history))
 
 
 @dataclass(frozen=True)
@@ -313,11 +309,6 @@ class _Run:
         self.network = self._compiled(start)
         self._batch_statistics = BatchStatistics(self.network)
 
-    @property
-    def n_batches(self) -> int:
-        """Batches in an epoch."""
-        return math.ceil(len(self.training.labels) / self.protocol.batch_size)
-
     def train(self, tensorboard: str | os.PathLike | None, show_progressbar: bool) -> str:
         """Go on until the end, and return why it ended."""
         self._resume()
@@ -387,18 +378,21 @@ class _Run:
         self.network.optimizer.learning_rate = rate
         # Loss and accuracy of the batches, weighted by their sizes.
         total, n = np.zeros(2), 0
-        for images, labels in in_background(self._batches(epoch)):
+        for images, labels in in_background(self._batches(epoch, self.protocol.batch_size)):
             # Older versions of Keras return means since the last reset.
             self.network.reset_metrics()
             values = self.network.train_on_batch(
-                self._as_input(images), self.targets[labels], self.class_weights[labels]
+                _as_input(self.network, images),
+                self.targets[labels],
+                self.class_weights[labels],
             )
             total += np.array(values, float) * len(labels)
             n += len(labels)
             if not np.isfinite(total[0]):
                 break
         if self.statistics == "retaken" and np.isfinite(total[0]):
-            self._batch_statistics.retake(self._sample(epoch))
+            large = self._batches(epoch, _STATISTICS_BATCH, _STATISTICS_PATTERNS)
+            self._batch_statistics.retake(_as_input(self.network, images) for images, _ in large)
         logits = _logits(self.network, self.validation.images)
         labels = self.validation.labels
         finite = np.isfinite(logits).all()
@@ -412,28 +406,19 @@ class _Run:
             "seconds": time.perf_counter() - started,
         }
 
-    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Batches in an order that follows from seed and epoch alone."""
+    def _batches(
+        self, epoch: int, size: int, most: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches in an order that follows from seed and epoch alone, of the first patterns."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.training.labels))
+        order = rng.permutation(len(self.training.labels))[:most]
         # Of nearly the same size: batch statistics of a small rest would be wild.
-        for chosen in np.array_split(order, self.n_batches):
+        for chosen in np.array_split(order, math.ceil(len(order) / size)):
             images = self.training.images[chosen]
             yield (
                 self.protocol.augmentation(images, self.transform, rng),
                 self.training.labels[chosen],
             )
-
-    def _sample(self, epoch: int) -> Iterator[np.ndarray]:
-        """Some of an epoch's patterns, in large batches."""
-        rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.training.labels))[:_STATISTICS_PATTERNS]
-        for chosen in np.array_split(order, math.ceil(len(order) / _STATISTICS_BATCH)):
-            images = self.training.images[chosen]
-            yield self._as_input(self.protocol.augmentation(images, self.transform, rng))
-
-    def _as_input(self, images: np.ndarray) -> np.ndarray:
-        return np.repeat(images, self.network.input_shape[-1], axis=-1)
 
     def _record(self, row: dict) -> None:
         self.history.append(row)
@@ -547,13 +532,15 @@ def _check_sets(
             )
 
 
+def _as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Grey patterns in as many equal channels as a network takes."""
+    return np.repeat(images, network.input_shape[-1], axis=-1)
+
+
 def _logits(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    channels = network.input_shape[-1]
     parts = [
         np.asarray(
-            network.predict_on_batch(
-                np.repeat(images[i : i + _VALIDATION_BATCH], channels, axis=-1)
-            ),
+            network.predict_on_batch(_as_input(network, images[i : i + _VALIDATION_BATCH])),
             np.float64,
         )
         for i in range(0, len(images), _VALIDATION_BATCH)

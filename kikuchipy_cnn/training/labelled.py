@@ -520,13 +520,10 @@ class LabelledPatterns:
             for number in np.unique(self.source):
                 source = self.sources[number]
                 places = np.flatnonzero(self.source == number)
+                places = places[np.argsort(self.index[places], kind="stable")]
+                index = self.index[places]
                 used = np.zeros(len(source.data), bool)
-                used[self.index[places]] = True
-                # A pattern may be taken more than once.
-                order = np.argsort(self.index[places], kind="stable")
-                places = places[order]
-                unique, first = np.unique(self.index[places], return_index=True)
-                bounds = dict(zip(unique.tolist(), np.split(places, first[1:]), strict=True))
+                used[index] = True
                 for batch in preprocessed_batches(
                     source.data,
                     transform,
@@ -535,10 +532,13 @@ class LabelledPatterns:
                     static_background=source.static_background,
                     batch_size=_BATCH_SIZE,
                 ):
-                    for i, image, is_valid in zip(*batch, strict=True):
-                        images[bounds[int(i)]] = image
-                        valid[bounds[int(i)]] = is_valid
-                        progressbar.update(len(bounds[int(i)]))
+                    first, last = batch.indices[[0, -1]]
+                    here = slice(*np.searchsorted(index, (first, last + 1)))
+                    # A pattern may be taken more than once.
+                    read = np.searchsorted(batch.indices, index[here])
+                    images[places[here]] = batch.images[read]
+                    valid[places[here]] = batch.valid[read]
+                    progressbar.update(len(read))
         if not valid.all():
             warnings.warn(
                 f"{(~valid).sum()} of {len(self)} patterns are constant or have values that are "

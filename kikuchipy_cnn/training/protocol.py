@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn.training.augmentation import Augmentation
 
 SCHEDULES = ("constant", "cosine")
+TRAINABLE = ("all", "head")
+STATISTICS = ("moving", "retaken", "frozen")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Of the learning rate at the end of the cosine schedule.
 _LAST_RATE = 0.01
@@ -78,8 +81,8 @@ class FewShotProtocol:
         choices = {
             "schedule": SCHEDULES,
             "precision": PRECISIONS,
-            "trainable": ("all", "head"),
-            "statistics": (None, "moving", "retaken", "frozen"),
+            "trainable": TRAINABLE,
+            "statistics": (None, *STATISTICS),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -87,9 +90,7 @@ class FewShotProtocol:
                     f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, known))}."
                 )
         for name in ("batch_size", "max_epochs", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name}={value} must be an integer of at least 1.")
+            check_integer(name, getattr(self, name), 1)
         for name in ("weight_decay", "min_delta"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative.")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._tables import aligned
-from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
+from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 
 # What a test shows depends on what its patterns do not share with those of the training.
@@ -85,7 +86,7 @@ class Split:
         for pair in sorted(set().union(*counts)):
             number, material = pair
             numbers = (str(count.get(pair, 0)) for count in counts)
-            rows.append((f"{number} {hermann_mauguin_symbol(number)}", material, *numbers))
+            rows.append((label_text(number), material, *numbers))
         rows.append(("total", "", *(str(len(part)) for part in parts)))
         return aligned(rows, n_left=2)
 
@@ -166,11 +167,11 @@ def split_patterns(
     """
     if by not in CLAIMS:
         raise ValueError(f"by={by!r} must be one of {', '.join(map(repr, CLAIMS))}.")
-    _check_integer("n_training", n_training, 1)
-    _check_integer(
+    check_integer("n_training", n_training, 1)
+    check_integer(
         "n_validation", n_validation, 1, ": without validation patterns, nothing tells when to stop"
     )
-    _check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0)
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction={test_fraction} must be between 0 and 1.")
     if (by == "material") != (held_out is not None):
@@ -243,7 +244,7 @@ def leave_material_out(
         If no class has two materials, *n_folds* is not from one to the number of materials of the
         class with most, or there are fewer patterns than needed in any fold.
     """
-    _check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0)
     orders = []
     for label, materials in _classes(patterns, level, "material").items():
         if len(materials) > 1:
@@ -447,11 +448,6 @@ def _held_out_materials(
             )
         found |= named
     return found
-
-
-def _check_integer(name: str, value: int, least: int, why: str = "") -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}={value!r} must be an integer of at least {least}{why}.")
 
 
 def _check_grains(patterns: LabelledPatterns) -> None:

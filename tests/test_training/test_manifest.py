@@ -11,24 +11,6 @@ from kikuchipy_cnn.simulation import load_library, save_master_pattern
 from kikuchipy_cnn.training import manifest
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 
-GALLIUM = """data_GaN
-_cell_length_a 3.19
-_cell_length_b 3.19
-_cell_length_c 5.189
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 120
-_symmetry_space_group_name_H-M 'P 63 m c'
-loop_
-_atom_site_label
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_B_iso_or_equiv
-Ga 0.33333 0.66667 0.0 0.3
-N 0.33333 0.66667 0.377 0.4
-"""
-
 
 @pytest.fixture
 def read(tmp_path):
@@ -272,7 +254,7 @@ class TestSimulation:
         expected = LabelledPatterns.from_simulation(["Ni"], 3, seed=7, show_progressbar=False)
         np.testing.assert_array_equal(pixels(patterns)[2:], expected.sources[0].data)
 
-    def test_cif(self, read, tmp_path, monkeypatch):
+    def test_cif(self, read, tmp_path, monkeypatch, gallium_nitride):
         from kikuchipy.signals import EBSDMasterPattern
 
         monkeypatch.setattr(
@@ -282,7 +264,9 @@ class TestSimulation:
             ),
         )
         (tmp_path / "cifs").mkdir()
-        (tmp_path / "cifs/gan.cif").write_text(GALLIUM)
+        (tmp_path / "cifs/gan.cif").write_text(
+            gallium_nitride.format(symmetry="_symmetry_space_group_name_H-M 'P 63 m c'")
+        )
         for name in ("cifs/gan.cif", r"cifs\gan.cif"):
             patterns = read("phase,number", f"{name},2")
             assert patterns.counts() == {(186, "gan"): 2}
