@@ -51,11 +51,14 @@ class BlochParameters:
         Beams with an abs(U) below this fraction of the strongest one's are left out.
     tolerance
         Relative change of the intensity at which the coupling by absorption is taken as converged.
+    escape_depth
+        Factor on the depth from which backscattered electrons escape, of ebsdsim's fit to Monte
+        Carlo simulations.
 
     Raises
     ------
     ValueError
-        If a cut-off is not positive, or *weak* is below *strong*.
+        If a cut-off or the factor is not positive, or *weak* is below *strong*.
     """
 
     dmin: float = 0.03
@@ -63,9 +66,10 @@ class BlochParameters:
     weak: float = 160.0
     min_relative_u: float = 0.001
     tolerance: float = 2e-4
+    escape_depth: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("dmin", "strong", "min_relative_u", "tolerance"):
+        for name in ("dmin", "strong", "min_relative_u", "tolerance", "escape_depth"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive.")
         if self.weak < self.strong:
@@ -195,7 +199,7 @@ def build_tables(phase: Phase, energy: float, parameters: BlochParameters) -> Bl
         absorptive=_compact(absorptive),
         sites=_compact(sites),
         origin=origin,
-        inverse_depth=_inverse_escape_depth(structure, energy),
+        inverse_depth=_inverse_escape_depth(structure, energy) / parameters.escape_depth,
     )
 
 

@@ -7,7 +7,12 @@ import textwrap
 from dataclasses import Field, dataclass, field, fields, replace
 from numbers import Real
 
+import numpy as np
+
 Range = tuple[float, float]
+# Severity of the imperfections, with all geometries, by which models are judged.
+NOISE_LEVELS = {"low": 0.2, "medium": 0.5, "high": 1.0}
+_GEOMETRY = ("pcx", "pcy", "pcz", "pc_spread", "stretch")
 _LINE_LENGTH = 100
 
 
@@ -287,7 +292,31 @@ class Disturbances:
                 values[entry.name] = (entry.metadata["none"],) * 2
         return cls(**values)
 
-    def scaled(self, severity: float) -> Disturbances:
+    @classmethod
+    def of_level(cls, level: str) -> Disturbances:
+        """Return imperfections of a documented level, by which models are judged.
+
+        Parameters
+        ----------
+        level
+            ``"low"``, ``"medium"`` or ``"high"``: 0.2, 0.5 or all of the default ranges of
+            imperfections, and all of those of geometry.
+
+        Returns
+        -------
+        disturbances
+            Ranges.
+
+        Raises
+        ------
+        ValueError
+            If there is no such level.
+        """
+        if level not in NOISE_LEVELS:
+            raise ValueError(f"level={level!r} is none of {', '.join(map(repr, NOISE_LEVELS))}.")
+        return cls().scaled(NOISE_LEVELS[level], geometry=False)
+
+    def scaled(self, severity: float, *, geometry: bool = True) -> Disturbances:
         """Shrink imperfections to a fraction of their ranges, and geometry towards its middle.
 
         Parameters
@@ -295,6 +324,8 @@ class Disturbances:
         severity
             1 changes nothing; with 0, imperfections are without effect. Detectors keep their
             shapes.
+        geometry
+            Whether to shrink the ranges of the projection center and of the stretch, too.
 
         Returns
         -------
@@ -311,7 +342,7 @@ class Disturbances:
         values = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if not entry.metadata["scales"]:
+            if not entry.metadata["scales"] or (entry.name in _GEOMETRY and not geometry):
                 continue
             if not _is_range(entry):
                 values[entry.name] = severity * value
@@ -320,6 +351,29 @@ class Disturbances:
             rest = sum(value) / 2 if none is None else none
             values[entry.name] = tuple(_between(rest, x, severity, entry) for x in value)
         return replace(self, **values)
+
+    def thinned(self, fraction: float, rng: np.random.Generator) -> Disturbances:
+        """Leave out imperfections at random: no camera has all of them.
+
+        Parameters
+        ----------
+        fraction
+            Probability, from 0 to 1, with which each imperfection is left out. Geometry stays.
+        rng
+            Source of random numbers.
+
+        Returns
+        -------
+        disturbances
+            Fewer imperfections.
+        """
+        nothing = Disturbances.none()
+        left_out = {
+            entry.name: getattr(nothing, entry.name)
+            for entry in fields(self)
+            if rng.random() < fraction and entry.name not in _GEOMETRY and _can_be_nothing(entry)
+        }
+        return replace(self, **left_out)
 
     @classmethod
     def table(cls) -> str:
@@ -330,6 +384,11 @@ class Disturbances:
             shown = f"{value[0]:g} to {value[1]:g}" if _is_range(entry) else f"{value:g}"
             rows.append(f"| `{entry.name}` | {shown} | {entry.metadata['meaning']} |")
         return "\n".join(rows)
+
+
+def _can_be_nothing(entry: Field) -> bool:
+    """Whether there is a value of no effect."""
+    return not _is_range(entry) or entry.metadata["none"] is not None
 
 
 def _between(rest: float, value: float, severity: float, entry: Field) -> float:

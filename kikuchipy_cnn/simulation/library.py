@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -54,19 +54,23 @@ class PhaseJitter:
         Relative change of all displacement factors together.
     energy
         Change of the energy of the electrons, in keV.
+    escape_depth
+        Relative change of the depth from which electrons escape, which is not well known.
 
     Raises
     ------
     ValueError
-        If one is negative, or above 0.1 (lattice), 1 (debye_waller) or 5 (energy).
+        If one is negative, or above 0.1 (lattice), 1 (debye_waller, escape_depth) or 5 (energy).
     """
 
     lattice: float = 0.01
     debye_waller: float = 0.3
     energy: float = 0.5
+    escape_depth: float = 0.3
 
     def __post_init__(self) -> None:
-        for name, most in (("lattice", 0.1), ("debye_waller", 1.0), ("energy", 5.0)):
+        most_of_each = {"lattice": 0.1, "debye_waller": 1.0, "energy": 5.0, "escape_depth": 1.0}
+        for name, most in most_of_each.items():
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name}={getattr(self, name)} must be from 0 to {most:g}.")
 
@@ -335,8 +339,9 @@ def build_library(
     parameters
         Cut-offs of the simulation.
     variants
-        Further master patterns of each phase, with lattice parameters, displacement factors and
-        energy changed at random. In training, they keep a network from learning these.
+        Further master patterns of each phase, with lattice parameters, displacement factors,
+        energy and escape depth changed at random. In training, they keep a network from learning
+        these.
     jitter
         How much the variants differ. If not given, the default of :class:`PhaseJitter`.
     seed
@@ -381,7 +386,9 @@ def build_library(
         for i in range(1, variants + 1):
             variant = vary_phase(phase, jitter, rng)
             changed = np.clip(energy + jitter.energy * rng.standard_normal(), *ENERGIES)
-            tasks.append((f"{name}#{i}", variant, changed, half_width, parameters, folder))
+            depth = parameters.escape_depth * np.exp(jitter.escape_depth * rng.standard_normal())
+            deeper = replace(parameters, escape_depth=depth)
+            tasks.append((f"{name}#{i}", variant, changed, half_width, deeper, folder))
     _check_names([task[0] for task in tasks])
     folder.mkdir(parents=True, exist_ok=True)
     progress = tqdm(

@@ -6,6 +6,7 @@ the projection center alone sets the geometry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -106,6 +107,16 @@ class PatternSampler:
         self.disturbances = disturbances or Disturbances()
         self.workers = workers
         self._detector = None if detector is None else _Placed(detector, self.shape)
+        self._rng = np.random.default_rng(seed)
+
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Start the random numbers anew, so that what follows depends on this seed alone.
+
+        Parameters
+        ----------
+        seed
+            One or more integers.
+        """
         self._rng = np.random.default_rng(seed)
 
     def sample(self, n: int) -> SimulatedPatterns:

@@ -9,10 +9,14 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kikuchipy_cnn._files import replacing
+
+if TYPE_CHECKING:
+    import keras
 
 _STATE, _BEST = "state.npz", "best.npz"
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.npz")
@@ -86,6 +90,30 @@ class Checkpoint:
                 return json.loads(str(data["description"]))
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"'{path}' is no state of a training: {error}. Delete it.") from error
+
+
+def arrays_of(network: keras.Model) -> list[np.ndarray]:
+    """Weights of a compiled network, and the variables of its optimiser."""
+    import keras
+
+    variables = [keras.ops.convert_to_numpy(variable) for variable in network.optimizer.variables]
+    return [*network.get_weights(), *variables]
+
+
+def restore(network: keras.Model, arrays: list[np.ndarray]) -> None:
+    """Set what :func:`arrays_of` gave.
+
+    Parameters
+    ----------
+    network
+        Compiled network, whose optimiser is built.
+    arrays
+        Weights and variables.
+    """
+    n_weights = len(network.get_weights())
+    network.set_weights(arrays[:n_weights])
+    for variable, value in zip(network.optimizer.variables, arrays[n_weights:], strict=True):
+        variable.assign(value)
 
 
 def remove_state(folder: str | os.PathLike) -> None:

@@ -67,19 +67,24 @@ def band_and_zone_targets(rotations: np.ndarray, geometry: np.ndarray, n_cells: 
     return targets
 
 
-def with_geometry_head(network: keras.Model) -> tuple[keras.Model, int]:
-    """Give a network a second output, for the bands and zone axes.
+def with_training_heads(network: keras.Model, n_profile: int = 0) -> tuple[keras.Model, int]:
+    """Give a network further outputs, for the bands and zone axes and for the phase's profile.
 
     Parameters
     ----------
     network
         Network from :func:`~kikuchipy_cnn.models.build_network`.
+    n_profile
+        Numbers that describe a phase, from
+        :func:`~kikuchipy_cnn.training.band_profiles.profile_targets`. Without any there are only
+        the first two outputs.
 
     Returns
     -------
-    two_headed
-        Model that shares the layers of *network*, with the logits of space groups and, of shape
-        (n, n_cells, n_cells, 8), of :func:`band_and_zone_targets`.
+    many_headed
+        Model that shares the layers of *network*, with the logits of space groups, those of
+        :func:`band_and_zone_targets` of shape (n, n_cells, n_cells, 8), and the profile of shape
+        (n, n_profile).
     n_cells
         Cells along each side of a pattern.
     """
@@ -93,7 +98,12 @@ def with_geometry_head(network: keras.Model) -> tuple[keras.Model, int]:
     logits = ops.reshape(logits, (-1, rows, rows, parts, parts, n_labels))
     logits = ops.transpose(logits, (0, 1, 3, 2, 4, 5))
     logits = ops.reshape(logits, (-1, rows * parts, rows * parts, n_labels))
-    return Model(network.input, [network.output, logits]), rows * parts
+    outputs = [network.output, logits]
+    if n_profile > 0:
+        # What the space group is told from.
+        pooled = network.layers[-1].input
+        outputs.append(layers.Dense(n_profile, dtype="float32", name="profile")(pooled))
+    return Model(network.input, outputs), rows * parts
 
 
 def _feature_map(network: keras.Model):

@@ -28,7 +28,7 @@ from kikuchipy_cnn.models.statistics import BatchStatistics
 from kikuchipy_cnn.space_groups import Classes
 from kikuchipy_cnn.training._card import write_card
 from kikuchipy_cnn.training.calibration import cross_entropy, fit_temperature
-from kikuchipy_cnn.training.checkpoint import Checkpoint, fingerprint_of
+from kikuchipy_cnn.training.checkpoint import Checkpoint, arrays_of, fingerprint_of, restore
 from kikuchipy_cnn.training.labelled import LEVELS, LabelledPatterns
 from kikuchipy_cnn.training.protocol import FewShotProtocol
 from kikuchipy_cnn.training.starts import Start, build_seeded, prepare_start
@@ -431,22 +431,17 @@ class _Run:
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        import keras
-
         description = {
             "history": self.history,
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
         }
-        variables = [
-            keras.ops.convert_to_numpy(variable) for variable in self.network.optimizer.variables
-        ]
         try:
             # Not only in its own epoch, in which the disk may have been full.
             if self.best_epoch != self._epoch_on_disk:
                 self.checkpoint.save_best(self.best_weights)
                 self._epoch_on_disk = self.best_epoch
-            self.checkpoint.save(description, [*self.network.get_weights(), *variables])
+            self.checkpoint.save(description, arrays_of(self.network))
         except OSError as error:
             if not self._has_warned:
                 warnings.warn(
@@ -462,12 +457,7 @@ class _Run:
         if state is None:
             return
         description, arrays = state
-        n_weights = len(self.network.get_weights())
-        self.network.set_weights(arrays[:n_weights])
-        for variable, value in zip(
-            self.network.optimizer.variables, arrays[n_weights:], strict=True
-        ):
-            variable.assign(value)
+        restore(self.network, arrays)
         self.history = description["history"]
         self.best_loss, self.best_epoch = description["best_loss"], description["best_epoch"]
         self.best_weights = self.checkpoint.load_best()
