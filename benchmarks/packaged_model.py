@@ -36,8 +36,8 @@ from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_inp
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.models.growth import grow_into_xception
 from kikuchipy_cnn.models.statistics import BatchStatistics
-from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation import load_phases, superlattice_strength
+from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
 from kikuchipy_cnn.space_groups import probability_property

@@ -6,6 +6,7 @@ to kikuchipy's EBSD signals.
 """
 
 from kikuchipy_cnn import io
+from kikuchipy_cnn.hierarchy import coarser_map, resolved_map
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.models import ModelBundle, describe_model, list_models, load_model
 from kikuchipy_cnn.preprocessing import PatternTransform
@@ -19,10 +20,12 @@ __all__ = [
     "PatternTransform",
     "SpaceGroupClasses",
     "classify_space_group",
+    "coarser_map",
     "describe_model",
     "io",
     "list_models",
     "load_model",
+    "resolved_map",
 ]
 
 _attach()

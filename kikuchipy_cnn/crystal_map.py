@@ -19,6 +19,7 @@ from kikuchipy_cnn.space_groups import (
 __all__ = [
     "check_phase_ids",
     "classes_from_crystal_map",
+    "point_properties",
     "probabilities_to_crystal_map",
     "summary_table",
 ]
@@ -174,16 +175,8 @@ def probabilities_to_crystal_map(
     if rotations is not None:
         quaternions[phase_id != -1] = _rotations_in_data(rotations, in_data)[indexed]
 
-    runner_up, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    entropy = entr(probabilities).sum(axis=1) / np.log(len(classes))
-    values = {
-        "scores": np.where(indexed, best, 0),
-        "entropy": entropy.clip(0, 1),
-        "margin": best - runner_up,
-    }
-    values |= zip(classes.properties, probabilities.T, strict=True)
     properties = {}
-    for name, value in values.items():
+    for name, value in point_properties(probabilities, classes, indexed).items():
         properties[name] = np.zeros(in_data.size, dtype=probabilities.dtype)
         properties[name][in_data] = value
 
@@ -197,6 +190,36 @@ def probabilities_to_crystal_map(
         is_in_data=in_data,
         **coordinates,
     )
+
+
+def point_properties(
+    probabilities: np.ndarray, classes: Classes, indexed: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the properties of points that follow from probabilities.
+
+    Parameters
+    ----------
+    probabilities
+        Probabilities of shape (n, n classes).
+    classes
+        Classes in the order of the columns.
+    indexed
+        Whether each point is given a class, of shape (n,).
+
+    Returns
+    -------
+    properties
+        Values of shape (n,) by name, see
+        :func:`probabilities_to_crystal_map`.
+    """
+    runner_up, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    entropy = entr(probabilities).sum(axis=1) / np.log(len(classes))
+    properties = {
+        "scores": np.where(indexed, best, 0),
+        "entropy": entropy.clip(0, 1),
+        "margin": best - runner_up,
+    }
+    return properties | dict(zip(classes.properties, probabilities.T, strict=True))
 
 
 def check_phase_ids(xmap: CrystalMap, classes: Classes) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kikuchipy_cnn.label_classes import LabelClasses
+from kikuchipy_cnn.hierarchy import coarse_classes
 from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LEVELS, LabelledPatterns
 
-__all__ = ["coarse_classes", "level_of"]
+__all__ = ["level_of"]
 
 
 def level_of(classes: Classes, patterns: LabelledPatterns, level: str | None) -> str:
@@ -47,43 +47,3 @@ def level_of(classes: Classes, patterns: LabelledPatterns, level: str | None) ->
             "level that its classes are of."
         )
     return best
-
-
-def coarse_classes(classes: Classes, level: str) -> LabelClasses:
-    """Classes that space groups fall into.
-
-    Parameters
-    ----------
-    classes
-        Classes, which should be space groups.
-    level
-        ``"centring"`` or ``"Laue group"``.
-
-    Returns
-    -------
-    coarse
-        Classes in ascending order.
-
-    Raises
-    ------
-    ValueError
-        If there is no such level, the classes are no space groups, or all of them share it.
-    """
-    if not isinstance(classes, SpaceGroupClasses):
-        raise ValueError(
-            f"The model's classes {', '.join(classes.names)} are no space groups, which could be "
-            f"summed by {level}."
-        )
-    names = {"centring": classes.lattice_centrings, "Laue group": classes.laue_groups}
-    if level not in names:
-        raise ValueError(
-            f"level={level!r}, but a model of space groups tells only one of 'space group', "
-            f"{', '.join(map(repr, names))}."
-        )
-    names = sorted(set(names[level]))
-    if len(names) == 1:
-        raise ValueError(
-            f"All space groups of the model, {', '.join(map(str, classes.ids))}, have the {level} "
-            f"{names[0]!r}, so there is nothing to tell apart."
-        )
-    return LabelClasses(tuple(names))

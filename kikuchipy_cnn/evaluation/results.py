@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from kikuchipy_cnn.evaluation import _reports, comparisons
-from kikuchipy_cnn.evaluation._levels import coarse_classes
 from kikuchipy_cnn.evaluation.atomic_numbers import mean_atomic_number
 from kikuchipy_cnn.evaluation.comparisons import (
     Directions,
@@ -25,6 +24,7 @@ from kikuchipy_cnn.evaluation.scores import (
     MeanScore,
     wilson_interval,
 )
+from kikuchipy_cnn.hierarchy import sum_up
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
@@ -176,11 +176,7 @@ class Evaluation:
         ValueError
             If there is no such level, the classes are no space groups, or all of them share it.
         """
-        classes = coarse_classes(self.classes, level)
-        by_centring = level == "centring"
-        sum_up = self.classes.sum_by_centring if by_centring else self.classes.sum_by_laue_group
-        columns = sum_up(self.probabilities)
-        probabilities = np.stack([columns[name] for name in classes.names], axis=1)
+        classes, probabilities = sum_up(self.classes, self.probabilities, level)
         return replace(self, classes=classes, level=level, probabilities=probabilities)
 
     def by_class(self) -> list[ClassScore]:

@@ -1,0 +1,226 @@
+"""Coarser answers: lattice centrings and Laue groups from the probabilities of space groups.
+
+A pattern that does not tell 221 from 225 may still tell one lattice or one Laue group from others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.quaternion import Rotation
+
+from kikuchipy_cnn.crystal_map import classes_from_crystal_map, point_properties
+from kikuchipy_cnn.label_classes import LabelClasses
+from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses, distinct_colors
+
+__all__ = ["coarse_classes", "coarser_map", "resolved_map", "sum_up"]
+
+# Phase IDs of coarser answers start beyond the numbers of space groups.
+_FIRST_ID = {"centring": 301, "Laue group": 401}
+_TITLES = {"centring": "{} lattice", "Laue group": "Laue group {}"}
+
+
+def coarse_classes(classes: Classes, level: str) -> LabelClasses:
+    """Classes that space groups fall into.
+
+    Parameters
+    ----------
+    classes
+        Classes, which should be space groups.
+    level
+        ``"centring"`` or ``"Laue group"``.
+
+    Returns
+    -------
+    coarse
+        Classes in ascending order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such level, the classes are no space groups, or all of them share it.
+    """
+    if not isinstance(classes, SpaceGroupClasses):
+        raise ValueError(
+            f"The model's classes {', '.join(classes.names)} are no space groups, which could be "
+            f"summed by {level}."
+        )
+    names = {"centring": classes.lattice_centrings, "Laue group": classes.laue_groups}
+    if level not in names:
+        raise ValueError(
+            f"level={level!r}, but a model of space groups tells only one of 'space group', "
+            f"{', '.join(map(repr, names))}."
+        )
+    names = sorted(set(names[level]))
+    if len(names) == 1:
+        raise ValueError(
+            f"All space groups of the model, {', '.join(map(str, classes.ids))}, have the {level} "
+            f"{names[0]!r}, so there is nothing to tell apart."
+        )
+    return LabelClasses(tuple(names))
+
+
+def sum_up(
+    classes: Classes, probabilities: np.ndarray, level: str
+) -> tuple[LabelClasses, np.ndarray]:
+    """Sum the probabilities of space groups that share a centring or a Laue group.
+
+    Parameters
+    ----------
+    classes
+        Classes, which should be space groups.
+    probabilities
+        Their probabilities, of shape (n, n classes).
+    level
+        ``"centring"`` or ``"Laue group"``.
+
+    Returns
+    -------
+    coarse
+        Classes in ascending order.
+    sums
+        Probabilities of shape (n, n coarse classes).
+
+    Raises
+    ------
+    ValueError
+        As :func:`coarse_classes` does.
+    """
+    coarse = coarse_classes(classes, level)
+    by_centring = level == "centring"
+    columns = (classes.sum_by_centring if by_centring else classes.sum_by_laue_group)(probabilities)
+    return coarse, np.stack([columns[name] for name in coarse.names], axis=1)
+
+
+def coarser_map(xmap: CrystalMap, level: str = "centring") -> CrystalMap:
+    """Return the map of lattice centrings or Laue groups that belongs to a map of space groups.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map from :func:`~kikuchipy_cnn.classify_space_group`.
+    level
+        ``"centring"`` (P, I, F and so on) or ``"Laue group"``.
+
+    Returns
+    -------
+    coarse
+        Map of the same points, with the most probable centring or Laue group as phase, and scores,
+        entropy, margin and probabilities (``p_F`` and so on) summed from those of the space groups.
+        Points that were not indexed stay so.
+
+    Raises
+    ------
+    ValueError
+        If the map is not one of space groups, there is no such level, or all of the model's space
+        groups share it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(verbose=0)  # doctest: +SKIP
+    >>> kikuchipy_cnn.coarser_map(xmap)  # doctest: +SKIP
+    """
+    classes = classes_from_crystal_map(xmap)
+    coarse, sums = sum_up(classes, _probabilities(xmap, classes), level)
+    return _with_phases(
+        xmap,
+        np.array(coarse.ids)[sums.argmax(axis=1)],
+        coarse.phase_list(),
+        point_properties(sums, coarse, xmap.phase_id != -1),
+    )
+
+
+def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
+    """Return the finest answer of each point that is probable enough.
+
+    A point is given its space group where that is probable enough, otherwise its lattice centring,
+    otherwise its Laue group, otherwise nothing.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map from :func:`~kikuchipy_cnn.classify_space_group`.
+    confidence
+        Least probability of what is said of a point, above 0.5 and up to 1.
+
+    Returns
+    -------
+    resolved
+        Map of the same points. Phase IDs are the numbers of space groups, from 301 for centrings
+        ("F lattice") and from 401 for Laue groups ("Laue group m-3m"), both numbered in
+        alphabetical order, and -1 where nothing is probable enough. The scores are probabilities of
+        what is said; the probabilities of the space groups are kept.
+
+    Raises
+    ------
+    ValueError
+        If the map is not one of space groups, or the confidence is out of range.
+    """
+    if not 0.5 < confidence <= 1:
+        raise ValueError(f"confidence={confidence} must be above 0.5 and not above 1.")
+    classes = classes_from_crystal_map(xmap)
+    if not isinstance(classes, SpaceGroupClasses):
+        raise ValueError(
+            f"The map's classes {', '.join(classes.names)} are no space groups, which could be "
+            "summed up."
+        )
+    probabilities = _probabilities(xmap, classes)
+    phases = dict(classes.phase_list())
+    colors = iter(distinct_colors(3 * len(classes))[len(classes) :])
+    phase_id, scores = np.full(xmap.size, -1), np.zeros(xmap.size, probabilities.dtype)
+
+    def answer(ids: np.ndarray, columns: np.ndarray) -> None:
+        best = columns.max(axis=1)
+        # Sums of rounded numbers may miss one by a little.
+        chosen = (best >= confidence - 1e-6) & (xmap.phase_id != -1)
+        phase_id[chosen] = ids[columns.argmax(axis=1)][chosen]
+        scores[chosen] = best[chosen]
+
+    # What is finer overwrites what is coarser.
+    for level, names in (
+        ("Laue group", classes.laue_groups),
+        ("centring", classes.lattice_centrings),
+    ):
+        distinct = sorted(set(names))
+        ids = _FIRST_ID[level] + np.arange(len(distinct))
+        is_of = np.array(names) == np.array(distinct)[:, None]
+        answer(ids, probabilities @ is_of.T.astype(probabilities.dtype))
+        for new_id, name in zip(ids, distinct, strict=True):
+            phases[int(new_id)] = Phase(_TITLES[level].format(name), color=next(colors))
+    answer(np.array(classes.ids), probabilities)
+    properties = {name: xmap.prop[name] for name in xmap.prop} | {"scores": scores}
+    return _with_phases(xmap, phase_id, PhaseList(phases), properties)
+
+
+def _probabilities(xmap: CrystalMap, classes: Classes) -> np.ndarray:
+    return np.stack([xmap.prop[name] for name in classes.properties], axis=1)
+
+
+def _with_phases(
+    xmap: CrystalMap, phase_id: np.ndarray, phases: PhaseList, properties: dict[str, np.ndarray]
+) -> CrystalMap:
+    """Map of the same points with other phases and properties."""
+    in_data = xmap.is_in_data
+
+    def of_all_points(values: np.ndarray, elsewhere: int | float = 0) -> np.ndarray:
+        every = np.full((in_data.size, *values.shape[1:]), elsewhere, values.dtype)
+        every[in_data] = values
+        return every
+
+    quaternions = of_all_points(xmap.rotations.data)
+    quaternions[~in_data, ..., 0] = 1
+    return CrystalMap(
+        rotations=Rotation(quaternions),
+        phase_id=of_all_points(np.where(xmap.phase_id == -1, -1, phase_id), -1),
+        phase_list=phases,
+        prop={name: of_all_points(values) for name, values in properties.items()},
+        scan_unit=xmap.scan_unit,
+        is_in_data=in_data.copy(),
+        # orix does not give the coordinates of points that are not in the data otherwise, and cannot
+        # copy a map that has some.
+        x=xmap._x,
+        y=xmap._y,
+    )
