@@ -1,6 +1,6 @@
 """Twenty real patterns improve a packaged model on the others of their sources.
 
-    python benchmarks/few_real_patterns.py --model xception_narrow --trials 5
+    python benchmarks/few_real_patterns.py --model fast_fewshot --trials 5
 
 Needs ../shared/patterns. Of nickel, silicon and ferritic steel 4, 1 and 15 patterns are learned,
 beside simulated patterns of all six space groups, so that these are not forgotten. Of steel they
@@ -18,10 +18,11 @@ from pathlib import Path
 
 import kikuchipy as kp
 import numpy as np
+from accuracy import REAL_PATTERNS
 from kikuchipy.signals import EBSD
 from orix.quaternion import Orientation
 from orix.quaternion.symmetry import Oh
-from packaged_model import CLASSES, REAL_PATTERNS, Task
+from packaged_model import SIX, Task
 from papers.tables import mean_and_deviation
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
@@ -98,7 +99,7 @@ def some_phases(rng: np.random.Generator, n: int) -> list[str]:
     """Phases that the packaged models were trained on, as many of each space group."""
     task = Task()
     names: list[str] = []
-    for number in CLASSES:
+    for number in SIX:
         members = [name for name in task.seen if task.library.space_groups[name] == number]
         names += [str(name) for name in rng.choice(members, min(n, len(members)), replace=False)]
     return names
@@ -123,7 +124,7 @@ def adapt(
 def show(name: str, evaluation: Evaluation) -> tuple[float, float]:
     """Print the accuracy of each material; return that of all and the right one's probability."""
     found = {score.material: score.accuracy for score in evaluation.by_material()}
-    columns = np.array([CLASSES.index(number) for number in evaluation.true])
+    columns = np.array([evaluation.classes.index(number) for number in evaluation.true])
     right = evaluation.probabilities[np.arange(len(columns)), columns]
     print(
         f"  {name:7s}"
@@ -141,7 +142,7 @@ def judge(bundle: ModelBundle, patterns: LabelledPatterns) -> Evaluation:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="xception_narrow")
+    parser.add_argument("--model", default="fast_fewshot")
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--phases", type=int, default=10, help="simulated, of each space group")
     parser.add_argument("--patterns", type=int, default=12, help="of each phase")

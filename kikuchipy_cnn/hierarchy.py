@@ -219,7 +219,7 @@ def _with_phases(
         prop={name: of_all_points(values) for name, values in properties.items()},
         scan_unit=xmap.scan_unit,
         is_in_data=in_data.copy(),
-        # orix does not give the coordinates of points that are not in the data otherwise, and cannot
+        # orix gives the coordinates of points that are not in the data in no other way, and cannot
         # copy a map that has some.
         x=xmap._x,
         y=xmap._y,

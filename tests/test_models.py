@@ -8,7 +8,7 @@ from kikuchipy_cnn import LabelClasses, describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.bundle import _sha256_of_description
-from kikuchipy_cnn.models.growth import grow_into_xception
+from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 
 
 class TestBuildNetwork:
@@ -240,6 +240,28 @@ class TestGrowth:
         expected = np.asarray(narrow(x))
         assert expected.std() > 1e-3
         np.testing.assert_allclose(np.asarray(full(x)), expected, rtol=1e-3, atol=1e-3)
+
+    def test_two_networks_give_their_mean(self, narrow, rng):
+        """Side by side, without an influence on each other."""
+        other = mirrored(narrow)
+        full = grow_into_xception(narrow, other)
+        x = rng.normal(size=(3, 71, 71, 1)).astype(np.float32)
+        one, two = np.asarray(narrow(x)), np.asarray(other(x))
+        assert np.abs(one - two).max() > 1e-2
+        np.testing.assert_allclose(np.asarray(full(x)), (one + two) / 2, rtol=1e-3, atol=1e-3)
+
+    def test_mirrored(self, narrow, rng):
+        x = rng.normal(size=(3, 71, 71, 1)).astype(np.float32)
+        expected = np.asarray(narrow(x[:, :, ::-1]))
+        np.testing.assert_allclose(np.asarray(mirrored(narrow)(x)), expected, rtol=1e-3, atol=1e-3)
+
+    def test_wrong_number_or_shapes(self, narrow):
+        for members in ((), (narrow,) * 3):
+            with pytest.raises(ValueError, match=f"{len(members)} networks"):
+                grow_into_xception(*members)
+        other = build_network("xception_narrow", (71, 71, 1), 5)
+        with pytest.raises(ValueError, match="different shapes"):
+            grow_into_xception(narrow, other)
 
     def test_other_architecture(self, tiny_bundle):
         with pytest.raises(ValueError, match="not 'tiny'"):

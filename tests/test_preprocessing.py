@@ -92,13 +92,24 @@ class TestPatternTransform:
         assert images.min() >= -2
 
     def test_to_and_from_dict(self):
-        transform = PatternTransform(size=40, background_sigma=0.2, clip=2.5)
+        transform = PatternTransform(size=40, background_sigma=0.2, contrast_sigma=0.1, clip=2.5)
         assert PatternTransform.from_dict(transform.to_dict()) == transform
 
-    @pytest.mark.parametrize("kwargs", [{"size": 4}, {"clip": 0}, {"background_sigma": -1}])
-    def test_raises(self, kwargs):
-        with pytest.raises(ValueError, match="no preprocessing"):
-            PatternTransform(**kwargs)
+    def test_slow_variations_are_removed(self):
+        """What varies over a good part of the pattern hardly counts, narrow bands do."""
+        y, x = np.mgrid[:71, :71] / 71
+        slow, fast = np.sin(2 * np.pi * 2 * x), np.sin(2 * np.pi * 12 * y)
+        image = PatternTransform(size=71)((slow + fast)[None])[0][0, ..., 0]
+        powers = [np.abs((image * wave).mean()) for wave in (slow, fast)]
+        assert powers[0] < 0.1 * powers[1]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("size", 4), ("clip", 0), ("background_sigma", -1), ("contrast_sigma", 0)],
+    )
+    def test_raises(self, name, value):
+        with pytest.raises(ValueError, match=f"{name}={value}"):
+            PatternTransform(**{name: value})
 
 
 class TestFindCircularMask:

@@ -34,7 +34,7 @@ from tables import mean_and_deviation
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses, load_model, plotting
 from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn.evaluation import Evaluation, evaluate, shots_curve
-from kikuchipy_cnn.models import ModelBundle, build_network
+from kikuchipy_cnn.models import ModelBundle, build_network, select_space_groups
 from kikuchipy_cnn.simulation import Disturbances, load_master_pattern, simulate_map
 from kikuchipy_cnn.training import (
     Augmentation,
@@ -46,6 +46,8 @@ from kikuchipy_cnn.training import (
 from kikuchipy_cnn.training.checkpoint import remove_state
 
 CLASSES = SpaceGroupClasses(tuple(MATERIALS))
+# What packaged_model.py trains.
+TRAINED_CLASSES = SpaceGroupClasses(tuple(range(221, 231)))
 ALL = "all materials"
 # The same with patterns of few orientations, as in maps of few grains: a test on a random part of a
 # map's patterns knows their orientations from the training.
@@ -174,13 +176,13 @@ def bundle_of_run(folder: Path) -> ModelBundle:
     known = {name for stage in stages for name in stage["phases"]} & set(EXPERIMENTS[ALL])
     if known:
         raise ValueError(f"The network in {folder} was trained on {sorted(known)}.")
-    stage = stages[-1]
-    size = stage["size"]
-    network = build_network(stage["architecture"], (size, size, 1), len(CLASSES))
+    architecture, size = stages[-1]["architecture"], stages[-1]["size"]
+    network = build_network(architecture, (size, size, 1), len(TRAINED_CLASSES))
     network.load_weights(folder / "network.weights.h5")
-    return ModelBundle(
-        "other materials", stage["architecture"], network, CLASSES, PatternTransform(size=size)
+    model = ModelBundle(
+        "other materials", architecture, network, TRAINED_CLASSES, PatternTransform(size=size)
     )
+    return select_space_groups(model, CLASSES.ids)
 
 
 def plan(options: argparse.Namespace, names: list[str]) -> list[tuple[str, str, int]]:

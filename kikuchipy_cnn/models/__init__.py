@@ -3,6 +3,7 @@
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.models.bundle import BundleError, ModelBundle, load_bundle
 from kikuchipy_cnn.models.registry import describe_model, list_models, load_model
+from kikuchipy_cnn.models.selection import select_space_groups
 
 __all__ = [
     "BundleError",
@@ -12,4 +13,5 @@ __all__ = [
     "list_models",
     "load_bundle",
     "load_model",
+    "select_space_groups",
 ]

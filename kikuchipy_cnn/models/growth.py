@@ -1,7 +1,8 @@
-"""Grow the narrow network into the full Xception without changing what it computes.
+"""Grow narrow networks into the full Xception without changing what they compute.
 
-Function-preserving growth after Chen et al., Net2Net, ICLR 2016: on a CPU the narrow network sees
-seven times more patterns in the same time; the full one then goes on learning from there.
+Function-preserving growth after Chen et al., Net2Net, ICLR 2016: on a CPU a narrow network sees
+seven times more patterns in the same time; the full one then goes on learning from there. There is
+room in it for two, whose logits are averaged: an ensemble at the cost of one network.
 """
 
 from __future__ import annotations
@@ -15,17 +16,45 @@ from kikuchipy_cnn.models.architectures import NARROW_MIDDLE_BLOCKS, build_netwo
 if TYPE_CHECKING:
     import keras
 
+_MOST_MEMBERS = 2
 
-def grow_into_xception(narrow: keras.Model) -> keras.Model:
-    """Build an Xception that gives the same logits as a narrow one.
 
-    The first filters of each layer are those of the narrow network, and nothing leads from the new,
-    random filters back to them. The new blocks in the middle add nothing to them at first.
+def mirrored(network: keras.Model) -> keras.Model:
+    """Copy a network so that it sees patterns as if they were mirrored, left for right.
+
+    The mirror image of a pattern of a centrosymmetric crystal is one of the same space group. To
+    average over both is test-time augmentation.
 
     Parameters
     ----------
-    narrow
-        Network of the architecture ``"xception_narrow"``.
+    network
+        Keras model for patterns of an odd number of columns that stays odd when halved (71, for
+        example), so that both see the same pixels.
+
+    Returns
+    -------
+    network
+        Model of the same architecture.
+    """
+    import keras
+
+    copy = keras.models.clone_model(network)
+    # Kernels, of rows, columns and two more axes, are the only weights with a left and a right.
+    copy.set_weights([w[:, ::-1] if w.ndim == 4 else w for w in network.get_weights()])
+    return copy
+
+
+def grow_into_xception(*members: keras.Model) -> keras.Model:
+    """Build an Xception that gives the mean of the logits of narrow networks.
+
+    The first filters of each layer are those of the narrow networks, one after the other, and
+    nothing leads from one to another, nor from the new, random filters to them. The new blocks in
+    the middle add nothing to them at first.
+
+    Parameters
+    ----------
+    *members
+        One or two networks of the architecture ``"xception_narrow"``, of the same shape.
 
     Returns
     -------
@@ -35,24 +64,30 @@ def grow_into_xception(narrow: keras.Model) -> keras.Model:
     Raises
     ------
     ValueError
-        If *narrow* is of another architecture.
+        If there are more than two, or they are of another architecture or of different shapes.
     """
-    if narrow.name != "xception_narrow":
-        raise ValueError(f"Only 'xception_narrow' can grow into Xception, not {narrow.name!r}.")
-    full = build_network("xception", narrow.input_shape[1:], narrow.output_shape[-1])
-    sources = {layer.name: layer for layer in narrow.layers if layer.weights}
+    if not 1 <= len(members) <= _MOST_MEMBERS:
+        raise ValueError(f"{len(members)} networks; Xception has room for 1 or {_MOST_MEMBERS}.")
+    shapes = {(*m.input_shape[1:], m.output_shape[-1]) for m in members}
+    for member in members:
+        if member.name != "xception_narrow":
+            raise ValueError(f"Only 'xception_narrow' can grow into Xception, not {member.name!r}.")
+    if len(shapes) > 1:
+        raise ValueError(f"Networks of different shapes cannot grow together: {sorted(shapes)}.")
+    full = build_network("xception", members[0].input_shape[1:], members[0].output_shape[-1])
+    sources = [{layer.name: layer for layer in m.layers if layer.weights} for m in members]
     names = _narrow_names(full)
     for layer in full.layers:
         if not layer.weights:
             continue
-        weights = layer.get_weights()
-        source = sources.get(names[layer.name])
-        if source is not None:
-            weights = [
-                _insert(new, old) for new, old in zip(weights, source.get_weights(), strict=True)
-            ]
+        weights, name = layer.get_weights(), names[layer.name]
+        if name == "predictions":
+            weights = _mean_prediction(weights, [of[name].get_weights() for of in sources])
+        elif name:
+            parts = zip(*(of[name].get_weights() for of in sources), strict=True)
+            weights = [_insert(new, old) for new, old in zip(weights, parts, strict=True)]
         elif layer.name.endswith("sepconv3_bn"):
-            n_old = sources["block5_sepconv3_bn"].get_weights()[0].size
+            n_old = sum(of["block5_sepconv3_bn"].get_weights()[0].size for of in sources)
             weights[0][:n_old] = 0
         layer.set_weights(weights)
     return full
@@ -78,12 +113,30 @@ def _narrow_names(full: keras.Model) -> dict[str, str]:
     return names
 
 
-def _insert(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Put the weights of the narrow network into the first filters of the full one."""
-    first = tuple(slice(n) for n in old.shape)
-    depthwise = new.ndim == 4 and new.shape[-1] == 1
-    if new.ndim > 1 and not depthwise:
-        # Nothing leads from a new filter to an old one.
-        new[..., : old.shape[-1]] = 0
-    new[first] = old
+def _insert(new: np.ndarray, members: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Put weights of narrow networks into the first filters of the full one."""
+    n_out = members[0].shape[-1]
+    if new.ndim == 1:
+        new[: n_out * len(members)] = np.concatenate(members)
+        return new
+    if new.shape[-1] == 1:  # depthwise: one filter for each channel
+        n_in = members[0].shape[2]
+        new[:, :, : n_in * len(members)] = np.concatenate(members, axis=2)
+        return new
+    # Nothing leads from a new filter, or from another network's, to an old one.
+    new[..., : n_out * len(members)] = 0
+    n_in = members[0].shape[-2]
+    # All look at the same pattern.
+    own_input = new.shape[-2] > n_in
+    for i, old in enumerate(members):
+        first = i * n_in if own_input else 0
+        new[..., first : first + n_in, i * n_out : (i + 1) * n_out] = old
     return new
+
+
+def _mean_prediction(new: list[np.ndarray], members: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Weights of the last layer that average the logits of narrow networks."""
+    kernel = np.zeros_like(new[0])
+    together = np.concatenate([kernel / len(members) for kernel, _ in members])
+    kernel[: len(together)] = together
+    return [kernel, np.mean([bias for _, bias in members], axis=0)]

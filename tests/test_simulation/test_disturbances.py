@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from kikuchipy_cnn.simulation.disturbances import Disturbances
+from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS, Disturbances
 
 GEOMETRY = ("pcx", "pcy", "pcz")
 
@@ -74,3 +74,33 @@ def test_every_parameter_is_described_once():
 def test_impossible(name, value, message):
     with pytest.raises(ValueError, match=message):
         replace(Disturbances(), **{name: value})
+
+
+def test_scaled_without_geometry():
+    full = Disturbances()
+    part = full.scaled(0.5, geometry=False)
+    assert (part.pcz, part.pcy, part.stretch) == (full.pcz, full.pcy, full.stretch)
+    assert part.noise == (0, full.noise[1] / 2)
+
+
+def test_levels():
+    low, medium, high = (Disturbances.of_level(level) for level in NOISE_LEVELS)
+    assert high == Disturbances()
+    assert low.noise[1] < medium.noise[1] < high.noise[1]
+    assert low.pcz == high.pcz
+    with pytest.raises(ValueError, match="'none' is none of 'low', 'medium', 'high'"):
+        Disturbances.of_level("none")
+
+
+def test_thinned():
+    full, nothing = Disturbances(), Disturbances.none()
+    assert full.thinned(0, np.random.default_rng(0)) == full
+    assert full.thinned(1, np.random.default_rng(0)).noise == nothing.noise
+    assert full.thinned(1, np.random.default_rng(0)).pcz == full.pcz
+    rng = np.random.default_rng(1)
+    thinned = [full.thinned(0.3, rng) for _ in range(300)]
+    for name in ("noise", "mottle", "overlap", "saturation"):
+        without = [getattr(x, name) == getattr(nothing, name) for x in thinned]
+        assert 0.2 < np.mean(without) < 0.4
+    both = [x.noise == nothing.noise and x.mottle == nothing.mottle for x in thinned]
+    assert np.mean(both) < 0.2

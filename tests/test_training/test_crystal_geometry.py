@@ -8,7 +8,7 @@ from kikuchipy_cnn.training.crystal_geometry import (
     FAMILIES,
     _family_members,
     band_and_zone_targets,
-    with_geometry_head,
+    with_training_heads,
 )
 
 
@@ -53,11 +53,13 @@ def test_named_bands_are_bright(name, bright, dark):
     ("architecture", "size", "n_cells"),
     [("xception", 71, 15), ("xception_narrow", 64, 12), ("tiny", 32, 8)],
 )
-def test_with_geometry_head(architecture, size, n_cells):
+def test_with_training_heads(architecture, size, n_cells):
     network = build_network(architecture, (size, size, 1), 6)
-    two_headed, found = with_geometry_head(network)
+    assert len(with_training_heads(network)[0].outputs) == 2
+    headed, found = with_training_heads(network, 5)
     assert found == n_cells
     x = np.zeros((2, size, size, 1), np.float32)
-    logits, geometry = two_headed(x)
+    logits, geometry, profile = headed(x)
     assert geometry.shape == (2, n_cells, n_cells, 8)
+    assert profile.shape == (2, 5)
     np.testing.assert_allclose(np.asarray(logits), np.asarray(network(x)), atol=1e-6)

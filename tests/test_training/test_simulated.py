@@ -7,7 +7,11 @@ from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
 from kikuchipy_cnn.models import ModelBundle, build_network, load_model
 from kikuchipy_cnn.simulation.library import load_library
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
-from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
+from kikuchipy_cnn.training.simulated import (
+    SimulatedTraining,
+    _batches,
+    train_on_simulations,
+)
 
 NAMES = ("LaB6", "Al", "Y3Al5O12")
 MILD = replace(
@@ -116,3 +120,70 @@ def test_does_not_fit_together():
 def test_impossible_protocol(change, match):
     with pytest.raises(ValueError, match=match):
         SimulatedTraining(**({"n_steps": 10} | change))
+
+
+def test_goes_on_after_a_break(tmp_path, monkeypatch):
+    """Broken off and started again, a training ends as one without a break."""
+    import keras
+
+    monkeypatch.setattr("kikuchipy_cnn.training.simulated._SAVE_EVERY", 2)
+    protocol = SimulatedTraining(n_steps=6, batch_size=8)
+
+    class Break(Exception):
+        pass
+
+    def run(folder, stop_at=None):
+        keras.utils.set_random_seed(5)
+        network = build_network("tiny", (24, 24, 1), len(NAMES))
+
+        def after_step(step, loss):
+            if step == stop_at:
+                raise Break
+
+        losses = train_on_simulations(
+            network,
+            make_sampler(seed=None, size=24),
+            range(len(NAMES)),
+            PatternTransform(size=24),
+            protocol,
+            state_folder=folder,
+            after_step=after_step,
+            show_progressbar=False,
+        )
+        return losses, network.get_weights()
+
+    expected_losses, expected = run(None)
+    with pytest.raises(Break):
+        run(tmp_path / "state", stop_at=5)
+    losses, weights = run(tmp_path / "state")
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    # All is done: nothing is trained again.
+    again, _ = run(tmp_path / "state", stop_at=1)
+    np.testing.assert_array_equal(again, losses)
+
+    protocol = SimulatedTraining(n_steps=7, batch_size=8)
+    with pytest.raises(ValueError, match="another training"):
+        run(tmp_path / "state")
+
+
+def test_parts_have_cameras_of_their_own():
+    protocol = SimulatedTraining(
+        n_steps=2, batch_size=64, parts=4, thinning=0.5, severities=(0, 1), easy=0, ramp=1e-9
+    )
+    sampler = make_sampler(seed=0, size=24)
+    drawn = []
+    sample = sampler.sample
+
+    def watched(n):
+        drawn.append((n, sampler.disturbances))
+        return sample(n)
+
+    sampler.sample = watched
+    before = sampler.disturbances
+    images, phases, cells = next(_batches(sampler, PatternTransform(size=24), protocol, 6, 1))
+    assert [n for n, _ in drawn] == [16] * 4
+    assert len(images) == len(phases) == len(cells) == 64
+    assert len({d.noise for _, d in drawn} | {d.mottle for _, d in drawn}) > 3
+    assert {d.pcz for _, d in drawn} == {before.pcz}

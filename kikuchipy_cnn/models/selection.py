@@ -1,0 +1,46 @@
+"""Models of some of the space groups that another model knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kikuchipy_cnn.models.architectures import build_network
+from kikuchipy_cnn.models.bundle import ModelBundle
+from kikuchipy_cnn.space_groups import SpaceGroupClasses
+
+
+def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> ModelBundle:
+    """Make a model that chooses among some of another one's space groups only.
+
+    Its probabilities are those of the other model under the condition that one of these space
+    groups is right. Where the sample holds none of the others, this makes fewer errors; where it
+    does, their patterns are given to one of these.
+
+    Parameters
+    ----------
+    model
+        Model of space groups.
+    space_groups
+        Numbers of at least two of them, in ascending order.
+
+    Returns
+    -------
+    model
+        Model of the same name, with a network of its own.
+
+    Raises
+    ------
+    ValueError
+        If the model's classes are no space groups, or some of the numbers are not among them.
+    """
+    if not isinstance(model.classes, SpaceGroupClasses):
+        raise ValueError(
+            f"The classes of {model.name}, {', '.join(model.classes.names)}, are no space groups."
+        )
+    classes = SpaceGroupClasses(tuple(space_groups))
+    columns = [model.classes.index(number) for number in classes]
+    network = build_network(model.architecture, model.network.input_shape[1:], len(classes))
+    *others, kernel, bias = model.network.get_weights()
+    network.set_weights([*others, kernel[:, columns], bias[columns]])
+    return replace(model, network=network, classes=classes)
