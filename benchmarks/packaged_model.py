@@ -460,8 +460,8 @@ decay, label smoothing {protocol["label_smoothing"]}, {last["precision"]}. Each 
 {protocol["parts"]} parts of different severity, the fraction of the range of imperfections;
 each part is without {protocol["thinning"]:.0%} of the imperfections. Further outputs, for training
 only, name bands and zone axes, and give the profile of the bands of each family; their weights are
-under heads. Weights say how much more often metals of the structures A1, A2 and A4, and others of the
-papers' materials, were drawn.
+under heads. Weights say how much more often metals of the structures A1, A2 and A4, and others of
+the papers' materials, were drawn.
 {growth}
 Probabilities are calibrated: temperature {bundle.temperature:.3f}, fitted on 4,500 simulated
 patterns of the phases trained on, at all levels of noise.
