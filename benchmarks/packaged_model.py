@@ -305,6 +305,9 @@ def train(options: argparse.Namespace) -> None:
         temporary = options.work / "part.weights.h5"
         network.save_weights(temporary)
         os.replace(temporary, options.work / "network.weights.h5")
+        if options.keep:
+            (options.work / "checkpoints").mkdir(exist_ok=True)
+            network.save_weights(options.work / "checkpoints" / f"{step}.weights.h5")
 
     train_on_simulations(
         network,
@@ -534,6 +537,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--precision", default="mixed_bfloat16")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--check-every", type=int, default=100)
+    command.add_argument("--keep", action="store_true", help="keep the weights of each check")
     command.add_argument("--weights", type=Path, help="work folder of a run to go on from")
     command.add_argument("--work", type=Path, required=True)
     command.set_defaults(run=train)

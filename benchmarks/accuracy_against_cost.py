@@ -1,0 +1,194 @@
+"""What accuracy costs: patterns seen, size of the network and of the patterns.
+
+    python benchmarks/packaged_model.py train xception_narrow ... --keep --work work/narrow
+    python benchmarks/accuracy_against_cost.py curve work/narrow --output curve.json
+    python benchmarks/accuracy_against_cost.py compare --minutes 3 --output compare.json
+    python benchmarks/accuracy_against_cost.py draw curve.json compare.json --figure cost.png
+
+*curve* measures the checkpoints of a training on simulated patterns: how accuracy grows with the
+patterns seen. *compare* trains networks for equally long on mild imperfections, each with its whole
+schedule. Both take the batch statistics anew, as moving averages lag behind while the learning
+rate is high. Accuracies are means of the recalls of the six common space groups, of phases trained
+on and of phases left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from packaged_model import (
+    CLASSES,
+    SIX,
+    Task,
+    labels_among,
+    logits_of,
+    read_network,
+    recalls,
+    some_groups,
+)
+
+from kikuchipy_cnn import PatternTransform
+from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn.models import build_network
+from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
+from kikuchipy_cnn.models.statistics import BatchStatistics
+from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
+from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
+from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
+
+COMPARED = (
+    ("xception_narrow", 51),
+    ("xception_narrow", 71),
+    ("xception_narrow", 95),
+    ("xception", 71),
+)
+MILD = 0.3
+BATCH_SIZE = 128
+
+
+def measure(network, size: int, task: Task, disturbances: dict[str, Disturbances], n: int) -> dict:
+    """Mean recalls on phases seen and left out, by noise."""
+    transform = PatternTransform(size=size)
+    found = {}
+    for level, ranges in disturbances.items():
+        sampler = PatternSampler(
+            task.master_patterns, task.probabilities(5, 2), size, ranges, seed=5
+        )
+        samples = (sampler.sample(256) for _ in range(6))
+        BatchStatistics(network).retake(
+            transform.standardise(sample.patterns, sample.weights)[..., None] for sample in samples
+        )
+        model = some_groups("measured", network.name, network, SIX, transform)
+        for kind, names in (("seen", task.seen), ("left out", task.left_out)):
+            names = [name for name in names if task.library.space_groups[name] in SIX]
+            images, phases = task.simulate(names, n, transform, 99, ranges)
+            predicted = logits_of(model.network, images).argmax(axis=1)
+            found[f"{kind}, {level}"] = float(
+                np.mean(recalls(predicted, labels_among(SIX, task, phases)))
+            )
+    return found
+
+
+def curve(options: argparse.Namespace) -> None:
+    task = Task()
+    _, network, stages = read_network(options.work)
+    batch_size = stages[-1]["protocol"]["batch_size"]
+    levels = {level: Disturbances.of_level(level) for level in NOISE_LEVELS}
+    rows = []
+    files = (options.work / "checkpoints").glob("*.weights.h5")
+    for file in sorted(files, key=lambda file: int(file.name.split(".")[0])):
+        network.load_weights(file)
+        row = {"patterns": int(file.name.split(".")[0]) * batch_size}
+        row |= measure(network, network.input_shape[1], task, levels, options.patterns)
+        rows.append(row)
+        print(row, flush=True)
+    _write(options.output, rows)
+
+
+def compare(options: argparse.Namespace) -> None:
+    import keras
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    task = Task()
+    mild = {"mild": Disturbances().scaled(MILD)}
+    rows = []
+    for architecture, size in COMPARED:
+        keras.utils.set_random_seed(options.seed)
+        network = build_network(architecture, (max(size, 71),) * 2 + (1,), len(CLASSES))
+        network = with_fused_normalisation(with_input_size(network, size))
+        sampler = PatternSampler(task.master_patterns, task.probabilities(5, 2), size)
+
+        def trained(n_steps: int, network=network, sampler=sampler, size=size) -> float:
+            protocol = SimulatedTraining(
+                n_steps=n_steps,
+                batch_size=BATCH_SIZE,
+                learning_rate=3e-3,
+                severities=(0.02, MILD),
+                seed=options.seed,
+            )
+            start = time.time()
+            train_on_simulations(
+                network,
+                sampler,
+                task.labels,
+                PatternTransform(size=size),
+                protocol,
+                show_progressbar=False,
+            )
+            return time.time() - start
+
+        # Steps for the time at hand; the first trial compiles.
+        weights = network.get_weights()
+        trained(3)
+        n_steps = max(10, int(options.minutes * 60 / (trained(8) / 8)))
+        network.set_weights(weights)
+        seconds = trained(n_steps)
+        row = {"architecture": architecture, "size": size, "patterns": n_steps * BATCH_SIZE}
+        row |= {"seconds": seconds, **measure(network, size, task, mild, options.patterns)}
+        rows.append(row)
+        print(row, flush=True)
+        _write(options.output, rows)
+
+
+def draw(options: argparse.Namespace) -> None:
+    import matplotlib.pyplot as plt
+
+    rows = json.loads(options.curve.read_text())
+    compared = json.loads(options.compare.read_text())
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    patterns = np.array([row["patterns"] for row in rows]) / 1e6
+    for color, level in zip(("C0", "C1", "C3"), NOISE_LEVELS, strict=True):
+        for kind, style in (("seen", "-"), ("left out", "--")):
+            label = f"{level} noise, {'phases seen' if kind == 'seen' else 'phases left out'}"
+            values = [row[f"{kind}, {level}"] for row in rows]
+            left.plot(patterns, values, style, marker=".", color=color, label=label)
+    left.set(xlabel="simulated patterns seen / million", ylabel="mean recall, six space groups")
+    left.set(ylim=(0, 1), title="narrow Xception, 71 x 71 pixels")
+    left.legend(fontsize="x-small")
+    names = [f"{row['architecture']}\n{row['size']} px\n{row['patterns']:,}" for row in compared]
+    places = np.arange(len(compared))
+    for shift, kind in ((-0.2, "seen"), (0.2, "left out")):
+        values = [row[f"{kind}, mild"] for row in compared]
+        bars = right.bar(places + shift, values, 0.4, label=f"phases {kind}")
+        right.bar_label(bars, fmt="%.2f", fontsize="x-small")
+    minutes = np.mean([row["seconds"] for row in compared]) / 60
+    right.set(ylim=(0, 1), title=f"after {minutes:.1f} minutes each, mild imperfections")
+    right.set_xticks(places, names, fontsize="x-small")
+    right.legend(fontsize="x-small")
+    fig.savefig(options.figure, dpi=110)
+
+
+def _write(path: Path, rows: list[dict]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("curve")
+    command.add_argument("work", type=Path)
+    command.add_argument("--patterns", type=int, default=1500)
+    command.add_argument("--output", type=Path, required=True)
+    command.set_defaults(run=curve)
+    command = commands.add_parser("compare")
+    command.add_argument("--minutes", type=float, default=3.0)
+    command.add_argument("--patterns", type=int, default=1500)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--output", type=Path, required=True)
+    command.set_defaults(run=compare)
+    command = commands.add_parser("draw")
+    command.add_argument("curve", type=Path)
+    command.add_argument("compare", type=Path)
+    command.add_argument("--figure", type=Path, required=True)
+    command.set_defaults(run=draw)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
