@@ -49,7 +49,7 @@ protocol = FewShotProtocol(
     max_epochs=8,
     augmentation=Augmentation(mirror=True),
 )
-trainer = FewShotTrainer("xception_narrow", protocol, level="phase", name="superalloy", seed=1)
+trainer = FewShotTrainer("fast_fewshot", protocol, level="phase", name="superalloy", seed=1)
 result = trainer.fit(split.training, split.validation)
 plotting.plot_training_curves([result.history])
 

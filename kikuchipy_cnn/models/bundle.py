@@ -98,15 +98,12 @@ class ModelBundle:
 
         Those of the network that it began with are among them. None if they are not all known.
         """
-        if "left_out_phases" in self.training:
+        if "stages" in self.training:
             from kikuchipy_cnn.simulation.phases import load_phase_table
 
-            return frozenset(
-                (record.space_group, name)
-                for name, record in load_phase_table().items()
-                if record.space_group in self.classes
-                and name not in self.training["left_out_phases"]
-            )
+            table = load_phase_table()
+            names = {name for stage in self.training["stages"] for name in stage["phases"]}
+            return frozenset((table[name].space_group, name) for name in names)
         if self.training.get("start_materials", ...) in (None, ...):
             return None
         both = [*self.training["materials"], *self.training["start_materials"]]

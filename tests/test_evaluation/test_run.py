@@ -180,12 +180,14 @@ class TestNewMaterials:
         assert lines[1] == ""
 
     def test_of_the_catalogue(self, tiny_bundle, noise):
-        """As the packaged models, which were trained on it but for some phases."""
+        """As the packaged models, which were trained on phases of it, maybe in several stages."""
         of_both = noise.take(np.isin(noise.material, ["Ni", "Ni3Al"]))
-        bundle = replace(tiny_bundle, training={"left_out_phases": ["Ni"]})
+        bundle = replace(
+            tiny_bundle, training={"stages": [{"phases": ["Ni3Al"]}, {"phases": ["Cu"]}]}
+        )
         with pytest.warns(UserWarning, match=r"trained on Ni3Al \(221\)\. Patterns"):
             evaluate(bundle, of_both, new_materials=True, show_progressbar=False)
-        bundle = replace(tiny_bundle, training={"left_out_phases": ["Ni", "Ni3Al"]})
+        bundle = replace(tiny_bundle, training={"stages": [{"phases": ["Cu"]}]})
         found = evaluate(bundle, of_both, new_materials=True, show_progressbar=False)
         assert (225, "Cu") in found.trained_materials
         assert "was trained on" not in found.report()

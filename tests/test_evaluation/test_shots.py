@@ -105,7 +105,7 @@ class TestShotsCurve:
         assert shots_of(tmp_path / "model") == (0, 2)
         # Read once.
         assert fake.calls[-1][2].start is fake.calls[-2][2].start
-        assert shots_of("xception_narrow") == (0, 2)
+        assert shots_of("fast_fewshot") == (0, 2)
         # What the model knows is thrown away, or it knows too little.
         assert shots_of(tiny_bundle, new_head=True) == (2,)
         assert shots_of(tiny_bundle, level="phase") == (2,)
