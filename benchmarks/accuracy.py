@@ -38,12 +38,16 @@ from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.space_groups import probability_property
 from kikuchipy_cnn.training import LabelledPatterns
+from kikuchipy_cnn.training.labelled import PatternSource
 
 REAL_PATTERNS = Path(__file__).resolve().parents[2] / "shared" / "patterns"
 # Below this share of its intensity in the reflections that set a phase apart from one of a denser
 # lattice, its space group does not show in a pattern of usual quality.
 LEAST_VISIBLE = 0.01
 SIZES = (40, 60, 120, 240)
+CIRCULAR_SIZE = 120
+# The spread of fewer phases says nothing of others.
+LEAST_PHASES = 8
 PAPERS = [name for names in MATERIALS.values() for name in names]
 N_BOOTSTRAP = 1000
 _HEADING = "n | precision | recall | balanced recall | centring | calibration error |"
@@ -78,8 +82,7 @@ def measure(model: ModelBundle, n_seen: int, n_left_out: int, seed: int, real: P
     real
         Folder of real patterns.
     """
-    left_out = [n for n in model.training["left_out_phases"] if _group(n) in model.classes]
-    seen = [n for n in model.training["stages"][-1]["phases"] if _group(n) in model.classes]
+    seen, left_out = phases_of(model)
     result: dict = {"model": model.name, "seed": seed, "levels": {}, "sizes": {}}
     for level in NOISE_LEVELS:
         result["levels"][level] = {}
@@ -89,12 +92,12 @@ def measure(model: ModelBundle, n_seen: int, n_left_out: int, seed: int, real: P
             if level == "medium":
                 result[kind] = details(judged)
     for size in SIZES:
-        judged = _evaluate(model, seen, max(1, n_seen // 4), size, "medium", seed + 1)
-        result["sizes"][size] = summary(judged)
-    patterns = _patterns(seen, max(1, n_seen // 4), 120, "medium", seed + 1)
-    mask = _circle(120)
-    sources = tuple(replace(source, signal_mask=mask) for source in patterns.sources)
-    result["circular"] = summary(_judge(model, replace(patterns, sources=sources)))
+        patterns = simulated(seen, max(1, n_seen // 4), size, "medium", seed + 1)
+        result["sizes"][size] = summary(judge(model, patterns))
+        if size == CIRCULAR_SIZE:
+            (source,) = patterns.sources
+            patterns = replace(patterns, sources=(replace(source, signal_mask=_circle(size)),))
+            result["circular"] = summary(judge(model, patterns))
     papers = [name for name in PAPERS if _group(name) in model.classes]
     result["papers"] = details(_evaluate(model, papers, 4 * n_seen, 71, "medium", seed + 2))
     result["emsoft"] = {level: emsoft_nickel(model, level, seed) for level in NOISE_LEVELS}
@@ -102,12 +105,25 @@ def measure(model: ModelBundle, n_seen: int, n_left_out: int, seed: int, real: P
     return result
 
 
+def phases_of(model: ModelBundle) -> tuple[list[str], list[str]]:
+    """Phases of a model's space groups that it was trained on, and those left out for the test."""
+    if "left_out_phases" not in model.training or model.trained_materials is None:
+        raise ValueError(
+            f"{model.name} has no record of phases left out. Judge it with "
+            "`kikuchipy-cnn evaluate`."
+        )
+    seen = sorted(name for number, name in model.trained_materials if number in model.classes)
+    left_out = [n for n in model.training["left_out_phases"] if _group(n) in model.classes]
+    return seen, left_out
+
+
 def _group(name: str) -> int:
     return load_phase_table()[name].space_group
 
 
-def _patterns(names: list[str], n: int, size: int, level: str, seed: int) -> LabelledPatterns:
-    return LabelledPatterns.from_simulation(
+def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> LabelledPatterns:
+    """Equally many patterns of each phase, in one source, which is faster to classify."""
+    patterns = LabelledPatterns.from_simulation(
         names,
         n,
         shape=(size, size),
@@ -115,28 +131,22 @@ def _patterns(names: list[str], n: int, size: int, level: str, seed: int) -> Lab
         seed=seed,
         show_progressbar=False,
     )
-
-
-def _evaluate(model: ModelBundle, names, n, size, level, seed) -> Evaluation:
-    return _judge(model, _patterns(names, n, size, level, seed))
-
-
-def _judge(model: ModelBundle, patterns: LabelledPatterns) -> Evaluation:
-    """Classify all at once: a call for each phase's few patterns would take longer."""
-    return evaluate(model, _joined(patterns), with_quality=False, show_progressbar=False)
-
-
-def _joined(patterns: LabelledPatterns) -> LabelledPatterns:
-    """The same patterns from one source."""
-    sources = patterns.sources
-    first = np.cumsum([0, *(len(source.data) for source in sources)])
-    one = replace(sources[0], data=np.concatenate([source.data for source in sources]))
+    first = np.cumsum([0, *(len(source.data) for source in patterns.sources)])
+    one = PatternSource(np.concatenate([source.data for source in patterns.sources]))
     return replace(
         patterns,
         sources=(one,),
         source=np.zeros(len(patterns), int),
         index=first[patterns.source] + patterns.index,
     )
+
+
+def judge(model: ModelBundle, patterns: LabelledPatterns) -> Evaluation:
+    return evaluate(model, patterns, with_quality=False, show_progressbar=False)
+
+
+def _evaluate(model: ModelBundle, names, n, size, level, seed) -> Evaluation:
+    return judge(model, simulated(names, n, size, level, seed))
 
 
 def _circle(size: int) -> np.ndarray:
@@ -165,12 +175,19 @@ def summary(judged: Evaluation) -> dict:
 def details(judged: Evaluation) -> dict:
     """Figures by space group and by phase."""
     centring = judged.coarser("centring").right
-    material = judged.patterns.material
+    material, group = judged.patterns.material, judged.patterns.space_group
+    by_group = {}
+    for score in judged.by_class():
+        own = group == score.label
+        by_group[int(score.label)] = {
+            "precision": score.precision,
+            "recall": score.recall,
+            "interval": interval(material[own], judged.right[own]),
+            "n": score.n,
+            "phases": len(set(material[own])),
+        }
     return {
-        "by space group": {
-            int(score.label): [score.precision, score.recall, score.n, score.low, score.high]
-            for score in judged.by_class()
-        },
+        "by space group": by_group,
         "by phase": {
             score.material: [
                 score.space_group,
@@ -188,10 +205,12 @@ def details(judged: Evaluation) -> dict:
     }
 
 
-def interval(phases: np.ndarray, right: np.ndarray) -> list[float]:
+def interval(phases: np.ndarray, right: np.ndarray) -> list[float] | None:
     """Interval of 95 % confidence of a mean over phases (bootstrap: phases are drawn anew)."""
     rng = np.random.default_rng(0)
     names, index = np.unique(phases, return_inverse=True)
+    if len(names) < LEAST_PHASES:
+        return None
     means = np.bincount(index, right) / np.bincount(index)
     drawn = rng.integers(len(names), size=(N_BOOTSTRAP, len(names)))
     return np.quantile(means[drawn].mean(axis=1), [0.025, 0.975]).tolist()
@@ -261,6 +280,8 @@ def report(result: dict) -> str:
         "",
         "Equally many patterns of each phase, 71 x 71 pixels, all geometries. Levels are those of",
         "`Disturbances.of_level`. In brackets: interval of 95 % for other phases of the same kind.",
+        "Phases whose space group hardly shows are neither among the phases seen nor left out:",
+        "with them all figures would be lower.",
         "",
         "| level | phases | " + _HEADING,
         "|---|---|---|---|---|---|---|---|",
@@ -276,19 +297,17 @@ def report(result: dict) -> str:
     parts += [_row("120 x 120, circular detector", result["circular"])]
     parts += ["", "## By space group", "", "Medium noise.", ""]
     parts += [
-        "| space group | precision, seen | recall, seen | n | precision, left out "
-        "| recall, left out | n |"
+        "| space group | patterns | phases | n | precision | recall |",
+        "|---|---|---|---|---|---|",
     ]
-    parts += ["|---|---|---|---|---|---|---|"]
-    for number, seen in result["seen"]["by space group"].items():
-        row = [str(number)]
-        for score in (seen, result["left out"]["by space group"].get(number)):
-            if score is None or score[2] == 0:
-                row += ["-", "-", "0"]
-                continue
-            precision, recall, n, low, high = score
-            row += [f"{precision:.3f}", f"{recall:.3f} ({low:.3f} to {high:.3f})", str(n)]
-        parts.append("| " + " | ".join(row) + " |")
+    for number in result["seen"]["by space group"]:
+        for kind in ("seen", "left out"):
+            x = result[kind]["by space group"].get(number)
+            if x is not None and x["n"]:
+                parts.append(
+                    f"| {number} | {kind} | {x['phases']} | {x['n']} | {x['precision']:.3f} "
+                    f"| {x['recall']:.3f}{_brackets(x['interval'])} |"
+                )
     parts += ["", "## Real patterns", ""]
     parts += ["Through `classify_space_group`, with its defaults.", ""]
     parts += [
@@ -327,13 +346,15 @@ def _visible() -> dict[str, float]:
 
 
 def _row(name: str, x: dict) -> str:
-    low, high = x["interval"]
-    centring_low, centring_high = x["centring interval"]
     return (
-        f"| {name} | {x['n']} | {x['precision']:.3f} | {x['recall']:.3f} ({low:.3f} to {high:.3f}) "
-        f"| {x['balanced recall']:.3f} | {x['centring']:.3f} ({centring_low:.3f} to "
-        f"{centring_high:.3f}) | {x['calibration error']:.3f} |"
+        f"| {name} | {x['n']} | {x['precision']:.3f} | {x['recall']:.3f}{_brackets(x['interval'])} "
+        f"| {x['balanced recall']:.3f} | {x['centring']:.3f}{_brackets(x['centring interval'])} "
+        f"| {x['calibration error']:.3f} |"
     )
+
+
+def _brackets(limits: list[float] | None) -> str:
+    return "" if limits is None else f" ({limits[0]:.3f} to {limits[1]:.3f})"
 
 
 def _found_row(name: str, x: dict) -> str:

@@ -50,19 +50,32 @@ MILD = 0.3
 BATCH_SIZE = 128
 
 
-def measure(network, size: int, task: Task, disturbances: dict[str, Disturbances], n: int) -> dict:
-    """Mean recalls on phases seen and left out, by noise."""
+def measure(
+    network, size: int, task: Task, worst: Disturbances, tests: dict[str, Disturbances], n: int
+) -> dict:
+    """Mean recalls on phases seen and left out, by the imperfections of the test.
+
+    Statistics are those of patterns as in the training, of which *worst* is the most severe.
+    """
     transform = PatternTransform(size=size)
+    protocol = SimulatedTraining(n_steps=1)
+    sampler = PatternSampler(task.master_patterns, task.probabilities(5, 2), size, seed=5)
+    rng = np.random.default_rng(5)
+
+    def batches():
+        for _ in range(12):
+            parts = []
+            for _ in range(protocol.parts):
+                part = worst.scaled(rng.uniform(), geometry=False)
+                sampler.disturbances = part.thinned(protocol.thinning, rng)
+                sample = sampler.sample(BATCH_SIZE // protocol.parts)
+                parts.append(transform.standardise(sample.patterns, sample.weights))
+            yield np.concatenate(parts)[..., None]
+
+    BatchStatistics(network).retake(batches())
+    model = some_groups("measured", network.name, network, SIX, transform)
     found = {}
-    for level, ranges in disturbances.items():
-        sampler = PatternSampler(
-            task.master_patterns, task.probabilities(5, 2), size, ranges, seed=5
-        )
-        samples = (sampler.sample(256) for _ in range(6))
-        BatchStatistics(network).retake(
-            transform.standardise(sample.patterns, sample.weights)[..., None] for sample in samples
-        )
-        model = some_groups("measured", network.name, network, SIX, transform)
+    for level, ranges in tests.items():
         for kind, names in (("seen", task.seen), ("left out", task.left_out)):
             names = [name for name in names if task.library.space_groups[name] in SIX]
             images, phases = task.simulate(names, n, transform, 99, ranges)
@@ -83,7 +96,8 @@ def curve(options: argparse.Namespace) -> None:
     for file in sorted(files, key=lambda file: int(file.name.split(".")[0])):
         network.load_weights(file)
         row = {"patterns": int(file.name.split(".")[0]) * batch_size}
-        row |= measure(network, network.input_shape[1], task, levels, options.patterns)
+        size = network.input_shape[1]
+        row |= measure(network, size, task, Disturbances(), levels, options.patterns)
         rows.append(row)
         print(row, flush=True)
     _write(options.output, rows)
@@ -121,14 +135,16 @@ def compare(options: argparse.Namespace) -> None:
             )
             return time.time() - start
 
-        # Steps for the time at hand; the first trial compiles.
+        # As many steps as fit in the time, less what every training takes to set up.
         weights = network.get_weights()
-        trained(3)
-        n_steps = max(10, int(options.minutes * 60 / (trained(8) / 8)))
+        short, long = trained(5), trained(25)
+        per_step = (long - short) / 20
+        n_steps = max(10, int((options.minutes * 60 - (short - 5 * per_step)) / per_step))
         network.set_weights(weights)
         seconds = trained(n_steps)
         row = {"architecture": architecture, "size": size, "patterns": n_steps * BATCH_SIZE}
-        row |= {"seconds": seconds, **measure(network, size, task, mild, options.patterns)}
+        row["seconds"] = seconds
+        row |= measure(network, size, task, mild["mild"], mild, options.patterns)
         rows.append(row)
         print(row, flush=True)
         _write(options.output, rows)

@@ -30,7 +30,11 @@ from scipy.ndimage import gaussian_filter
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
 from kikuchipy_cnn.models import ModelBundle, build_network, load_bundle, select_space_groups
-from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
+from kikuchipy_cnn.models.acceleration import (
+    in_precision,
+    with_fused_normalisation,
+    with_input_size,
+)
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 from kikuchipy_cnn.simulation import BlochParameters, PhaseJitter, load_phases
@@ -206,7 +210,7 @@ def read_network(work: Path) -> tuple[str, keras.Model, list[dict]]:
     """Architecture, network and stages of a run. The network is for all ten space groups."""
     record = _read_record(work)
     stages = record["stages"]
-    architecture = record.get("architecture", stages[-1]["architecture"])
+    architecture = record["architecture"]
     size = stages[-1]["size"]
     if architecture == "xception":
         # It learns at smaller sizes, too, but cannot be built with one.
@@ -282,7 +286,6 @@ def train(options: argparse.Namespace) -> None:
             "phases": task.seen,
         }
     )
-    (options.work / "training.json").write_text(json.dumps({"stages": stages}, indent=2))
     recent: list[float] = []
     start = time.time()
 
@@ -302,9 +305,7 @@ def train(options: argparse.Namespace) -> None:
         print(line, flush=True)
         with open(options.work / "log.txt", "a") as log:
             log.write(line + "\n")
-        temporary = options.work / "part.weights.h5"
-        network.save_weights(temporary)
-        os.replace(temporary, options.work / "network.weights.h5")
+        save(options.work, network, stages)
         if options.keep:
             (options.work / "checkpoints").mkdir(exist_ok=True)
             network.save_weights(options.work / "checkpoints" / f"{step}.weights.h5")
@@ -319,6 +320,20 @@ def train(options: argparse.Namespace) -> None:
         after_step=after_step,
         show_progressbar=False,
     )
+    # Also where the training was found finished, but was killed before its last check.
+    save(options.work, network, stages)
+
+
+def save(
+    folder: Path, network: keras.Model, stages: list[dict], architecture: str | None = None
+) -> None:
+    """Write the weights of a network and the record of its training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "part.weights.h5"
+    network.save_weights(temporary)
+    os.replace(temporary, folder / "network.weights.h5")
+    record = {"stages": stages, "architecture": architecture or stages[-1]["architecture"]}
+    (folder / "training.json").write_text(json.dumps(record, indent=2))
 
 
 def some_groups(
@@ -366,30 +381,19 @@ def grow(options: argparse.Namespace) -> None:
     """Grow a narrow network and its mirror image into Xception, without training it further."""
     _, network, stages = read_network(options.work)
     grown = grow_into_xception(network, mirrored(network))
-    options.into.mkdir(parents=True, exist_ok=True)
-    grown.save_weights(options.into / "network.weights.h5")
-    record = {"stages": stages, "architecture": "xception"}
-    (options.into / "training.json").write_text(json.dumps(record, indent=2))
+    save(options.into, grown, stages, architecture="xception")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Calibrate a trained network, measure it and write its bundle with its card."""
-    architecture, network, stages = read_network(options.work)
-    task = Task()
-    size = network.input_shape[1]
-    numbers = SIX if options.six else CLASSES.ids
-    bundle = some_groups(options.name, architecture, network, numbers, PatternTransform(size=size))
-    # At all levels of noise, phases as often as in the figures below.
-    names = [name for name in stages[-1]["phases"] if task.library.space_groups[name] in numbers]
-    logits, labels = [], []
-    for i, level in enumerate(NOISE_LEVELS):
-        images, phases = task.simulate(
-            names, 1500, bundle.transform, seed=7 + i, disturbances=Disturbances.of_level(level)
-        )
-        logits.append(logits_of(bundle.network, images))
-        labels.append(labels_among(numbers, task, phases))
-    bundle.temperature = fit_temperature(np.concatenate(logits), np.concatenate(labels))
+    with in_precision("float32"):
+        architecture, network, stages = read_network(options.work)
+        task = Task()
+        transform = PatternTransform(size=network.input_shape[1])
+        numbers = SIX if options.six else CLASSES.ids
+        bundle = some_groups(options.name, architecture, network, numbers, transform)
     bundle.training = {"stages": stages, "left_out_phases": task.left_out}
+    bundle.temperature = calibrate(bundle)
     # Judged is what ships, with weights of 16 bits.
     folder = bundle.save(options.work / options.name, overwrite=True)
     bundle = load_bundle(folder)
@@ -410,6 +414,17 @@ def package(options: argparse.Namespace) -> None:
     checksums[bundle.name] = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
     file.write_text(json.dumps(checksums, indent=2, sort_keys=True) + "\n")
     print(f"{bundle!r} is packaged in {folder}")
+
+
+def calibrate(bundle: ModelBundle) -> float:
+    """Temperature for patterns of the phases trained on, at all levels of noise."""
+    seen, _ = accuracy.phases_of(bundle)
+    logits, labels = [], []
+    for i, level in enumerate(NOISE_LEVELS):
+        judged = accuracy.judge(bundle, accuracy.simulated(seen, 4, 71, level, seed=100 + i))
+        logits.append(np.log(np.maximum(judged.probabilities, 1e-30)))
+        labels.append([bundle.classes.index(number) for number in judged.true])
+    return fit_temperature(np.concatenate(logits), np.concatenate(labels))
 
 
 def write_card(bundle: ModelBundle, stages: list[dict], task: Task, result: dict) -> str:
@@ -443,9 +458,10 @@ def write_card(bundle: ModelBundle, stages: list[dict], task: Task, result: dict
 ## Data
 
 Dynamical master patterns of {len(task.library)} phases at 20 kV (301 x 301, Lambert), simulated
-with this package, and {last["variants"]} variants of them with other energies (20 +- 4 kV),
-lattice parameters (1 %), displacement factors and escape depths; {len(task.seen)} phases trained
-on, {len(task.left_out)} left out. In neither are {len(task.hidden)} phases whose space group hardly
+with this package, and {last["variants"]} further ones of them: with escape depths 1.4 times those
+of ebsdsim, and with energies (20 +- 4 kV), lattice parameters (1 %), displacement factors (30 %)
+and escape depths (30 %) changed at random. {len(task.seen)} phases were trained on and
+{len(task.left_out)} left out. In neither are {len(task.hidden)} phases whose space group hardly
 shows, with less than {LEAST_VISIBLE:.0%} of the intensity in the reflections that tell it
 ({", ".join(sorted(task.hidden))}).
 {n_seen:,} patterns, each one new: random orientation, projection center and imperfections
@@ -461,12 +477,12 @@ and 228 {RARE_SHARE:.0%} each.
 AdamW with the given learning rate, weight decay {protocol["weight_decay"]}, warm-up, cosine
 decay, label smoothing {protocol["label_smoothing"]}, {last["precision"]}. Each batch has
 {protocol["parts"]} parts of different severity, the fraction of the range of imperfections;
-each part is without {protocol["thinning"]:.0%} of the imperfections. Further outputs, for training
-only, name bands and zone axes, and give the profile of the bands of each family; their weights are
+each part leaves out each imperfection with a probability of {protocol["thinning"]}. Further outputs,
+for training only, name bands and zone axes, and give the profile of the bands of each family; their weights are
 under heads. Weights say how much more often metals of the structures A1, A2 and A4, and others of
 the papers' materials, were drawn.
 {growth}
-Probabilities are calibrated: temperature {bundle.temperature:.3f}, fitted on 4,500 simulated
+Probabilities are calibrated: temperature {bundle.temperature:.3f}, fitted on other simulated
 patterns of the phases trained on, at all levels of noise.
 
 {accuracy.report(result)}

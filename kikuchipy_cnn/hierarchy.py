@@ -105,9 +105,9 @@ def coarser_map(xmap: CrystalMap, level: str = "centring") -> CrystalMap:
     Returns
     -------
     coarse
-        Map of the same points, with the most probable centring or Laue group as phase, and scores,
-        entropy, margin and probabilities (``p_F`` and so on) summed from those of the space groups.
-        Points that were not indexed stay so.
+        Map of the same points, with the most probable centring or Laue group as phase (IDs 1, 2 and
+        so on in alphabetical order), and scores, entropy, margin and probabilities (``p_F`` and so
+        on) summed from those of the space groups. Points that were not indexed stay so.
 
     Raises
     ------
@@ -137,7 +137,8 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
     """Return the finest answer of each point that is probable enough.
 
     A point is given its space group where that is probable enough, otherwise its lattice centring,
-    otherwise its Laue group, otherwise nothing.
+    otherwise its Laue group, otherwise nothing. A Laue group or centring that all of the model's
+    space groups share is not an answer.
 
     Parameters
     ----------
@@ -152,7 +153,8 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
         Map of the same points. Phase IDs are the numbers of space groups, from 301 for centrings
         ("F lattice") and from 401 for Laue groups ("Laue group m-3m"), both numbered in
         alphabetical order, and -1 where nothing is probable enough. The scores are probabilities of
-        what is said; the probabilities of the space groups are kept.
+        what is said; entropy, margin and the probabilities of the space groups are kept. To see
+        other levels, pass the map that this one was made of.
 
     Raises
     ------
@@ -169,7 +171,7 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
         )
     probabilities = _probabilities(xmap, classes)
     phases = dict(classes.phase_list())
-    colors = iter(distinct_colors(3 * len(classes))[len(classes) :])
+    colors = (i for i in distinct_colors(4 * len(classes)) if i not in classes.colors)
     phase_id, scores = np.full(xmap.size, -1), np.zeros(xmap.size, probabilities.dtype)
 
     def answer(ids: np.ndarray, columns: np.ndarray) -> None:
@@ -185,6 +187,9 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
         ("centring", classes.lattice_centrings),
     ):
         distinct = sorted(set(names))
+        if len(distinct) == 1:
+            # That all classes of the model share it says nothing of the pattern.
+            continue
         ids = _FIRST_ID[level] + np.arange(len(distinct))
         is_of = np.array(names) == np.array(distinct)[:, None]
         answer(ids, probabilities @ is_of.T.astype(probabilities.dtype))

@@ -255,6 +255,11 @@ class TestGrowth:
         expected = np.asarray(narrow(x[:, :, ::-1]))
         np.testing.assert_allclose(np.asarray(mirrored(narrow)(x)), expected, rtol=1e-3, atol=1e-3)
 
+    @pytest.mark.parametrize("size", [72, 73, 79, 87])
+    def test_width_that_cannot_be_mirrored(self, size):
+        with pytest.raises(ValueError, match=f"{size} columns"):
+            mirrored(build_network("xception_narrow", (size, size, 1), 2))
+
     def test_wrong_number_or_shapes(self, narrow):
         for members in ((), (narrow,) * 3):
             with pytest.raises(ValueError, match=f"{len(members)} networks"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,14 @@ def test_probabilities_are_conditional(tiny_bundle, rng):
     )
     assert chosen.classes.ids == numbers
     assert chosen.transform == tiny_bundle.transform
+
+
+def test_card_tells_what_was_chosen(tiny_bundle):
+    numbers = tiny_bundle.classes.ids[:2]
+    chosen = select_space_groups(replace(tiny_bundle, card="# tiny", training={"seed": 1}), numbers)
+    assert chosen.card.startswith(f"This model chooses among {', '.join(chosen.classes.names)}")
+    assert chosen.card.endswith("# tiny")
+    assert chosen.training == {"seed": 1}
 
 
 def test_space_group_that_the_model_does_not_know(tiny_bundle):

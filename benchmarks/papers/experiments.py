@@ -91,7 +91,7 @@ class Setting:
     precision: str
 
 
-SMALL = Setting("xception_narrow", "xception_narrow", (96, 96), 71, 150, "mixed_bfloat16")
+SMALL = Setting("xception_narrow", "fast_fewshot", (96, 96), 71, 150, "mixed_bfloat16")
 # 145,453 test patterns of 18 materials.
 FULL = Setting("xception", "xception_fewshot", (299, 299), 299, 8081, "mixed_bfloat16")
 

@@ -28,15 +28,27 @@ def mirrored(network: keras.Model) -> keras.Model:
     Parameters
     ----------
     network
-        Keras model for patterns of an odd number of columns that stays odd when halved (71, for
-        example), so that both see the same pixels.
+        Network of the architecture ``"xception_narrow"``.
 
     Returns
     -------
     network
         Model of the same architecture.
+
+    Raises
+    ------
+    ValueError
+        If the network is of another architecture, or for patterns of a width at which its strides
+        do not fall on the same pixels from left and right; they do at 71, 103, 135 and so on.
     """
     import keras
+
+    _check_narrow(network)
+    if (network.input_shape[2] - 71) % 32:
+        raise ValueError(
+            f"Patterns of {network.input_shape[2]} columns are not seen alike from left and right. "
+            "Give a network for 71 columns, or a multiple of 32 more."
+        )
 
     copy = keras.models.clone_model(network)
     # Kernels, of rows, columns and two more axes, are the only weights with a left and a right.
@@ -70,8 +82,7 @@ def grow_into_xception(*members: keras.Model) -> keras.Model:
         raise ValueError(f"{len(members)} networks; Xception has room for 1 or {_MOST_MEMBERS}.")
     shapes = {(*m.input_shape[1:], m.output_shape[-1]) for m in members}
     for member in members:
-        if member.name != "xception_narrow":
-            raise ValueError(f"Only 'xception_narrow' can grow into Xception, not {member.name!r}.")
+        _check_narrow(member)
     if len(shapes) > 1:
         raise ValueError(f"Networks of different shapes cannot grow together: {sorted(shapes)}.")
     full = build_network("xception", members[0].input_shape[1:], members[0].output_shape[-1])
@@ -91,6 +102,11 @@ def grow_into_xception(*members: keras.Model) -> keras.Model:
             weights[0][:n_old] = 0
         layer.set_weights(weights)
     return full
+
+
+def _check_narrow(network: keras.Model) -> None:
+    if network.name != "xception_narrow":
+        raise ValueError(f"Only 'xception_narrow' can grow into Xception, not {network.name!r}.")
 
 
 def _narrow_names(full: keras.Model) -> dict[str, str]:

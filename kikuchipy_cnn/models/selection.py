@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kikuchipy_cnn.models.acceleration import in_precision
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
@@ -27,7 +29,7 @@ def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> Mode
     Returns
     -------
     model
-        Model of the same name, with a network of its own.
+        Model of the same name, temperature and training, with a network of its own.
 
     Raises
     ------
@@ -40,7 +42,15 @@ def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> Mode
         )
     classes = SpaceGroupClasses(tuple(space_groups))
     columns = [model.classes.index(number) for number in classes]
-    network = build_network(model.architecture, model.network.input_shape[1:], len(classes))
+    with in_precision(model.network.dtype_policy.name):
+        network = build_network(model.architecture, model.network.input_shape[1:], len(classes))
     *others, kernel, bias = model.network.get_weights()
     network.set_weights([*others, kernel[:, columns], bias[columns]])
-    return replace(model, network=network, classes=classes)
+    note = f"This model chooses among {', '.join(classes.names)} only. The network's card follows."
+    return replace(
+        model,
+        network=network,
+        classes=classes,
+        card=f"{note}\n\n{model.card}" if model.card else "",
+        training=copy.deepcopy(model.training),
+    )

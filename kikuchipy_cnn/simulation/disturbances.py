@@ -358,7 +358,9 @@ class Disturbances:
         Parameters
         ----------
         fraction
-            Probability, from 0 to 1, with which each imperfection is left out. Geometry stays.
+            Probability, from 0 to 1, with which each parameter that can be without effect is set
+            so. Geometry stays. What takes two parameters, such as *overlap* and *overlap_weight*,
+            is left out more often.
         rng
             Source of random numbers.
 

@@ -62,7 +62,8 @@ class SimulatedTraining:
         Number of parts of a batch. The severity of the imperfections of each is drawn evenly
         between the first one and the present one.
     thinning
-        Fraction of the imperfections that each part is without.
+        Probability with which each imperfection is left out of a part, see
+        :meth:`Disturbances.thinned() <kikuchipy_cnn.simulation.Disturbances.thinned>`.
     geometry_weight
         Weight of the loss of bands and zone axes. 0 leaves this task out, which is right where not
         all phases are of point group m-3m, whose bands are asked for.
@@ -139,7 +140,8 @@ def train_on_simulations(
     network
         Keras model from preprocessed patterns to logits. It is trained in place.
     sampler
-        Source of patterns, of the size of the transform.
+        Source of patterns, of the size of the transform. Their seed is that of the protocol, and
+        the sampler's random numbers are started anew.
     labels
         Class of each of the sampler's master patterns, of shape (phases,).
     transform
@@ -216,7 +218,13 @@ def train_on_simulations(
         jit_compile=jit_compile(),
     )
     targets = np.eye(n_classes, dtype=np.float32)[labels]
-    state = _State(trained, state_folder, protocol, [labels, sampler.probabilities])
+    settings = {
+        "protocol": protocol.to_dict(),
+        "transform": transform.to_dict(),
+        "disturbances": asdict(sampler.disturbances),
+    }
+    data = [labels, sampler.probabilities, sampler.master_patterns, *network.get_weights()]
+    state = _State(trained, state_folder, protocol.n_steps, [settings, *data])
     losses = state.losses
     with tqdm(
         total=protocol.n_steps, initial=state.step, unit="step", disable=not show_progressbar
@@ -255,29 +263,28 @@ class _State:
         Compiled model, brought to where the training was left.
     folder
         Folder of the state, or None.
-    protocol
-        Settings.
-    data
-        What else decides on the course of the training.
+    n_steps
+        Number of batches in all.
+    identity
+        What decides on the course of the training.
     """
 
     def __init__(
         self,
         trained: keras.Model,
         folder: str | os.PathLike | None,
-        protocol: SimulatedTraining,
-        data: list[np.ndarray],
+        n_steps: int,
+        identity: list[dict | np.ndarray],
     ) -> None:
         self._trained, self.step = trained, 0
-        self.losses = np.zeros(protocol.n_steps)
+        self.losses = np.zeros(n_steps)
         self._checkpoint = None
         trained.optimizer.build(trained.trainable_variables)
         if folder is None:
             return
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        names = {"weights": [list(weight.shape) for weight in trained.weights]}
-        self._checkpoint = Checkpoint(folder, fingerprint_of([protocol.to_dict() | names, *data]))
+        self._checkpoint = Checkpoint(folder, fingerprint_of(identity))
         found = self._checkpoint.load()
         if found is not None:
             description, arrays = found
