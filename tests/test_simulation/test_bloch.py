@@ -115,6 +115,13 @@ class TestIntensity:
             depth, 0.02
         )
 
+    def test_factor_on_the_escape_depth(self, phases):
+        once, twice = (
+            build_tables(phases["Ni"], 20, replace(COARSE, escape_depth=factor))
+            for factor in (1.0, 2.0)
+        )
+        assert once.inverse_depth == pytest.approx(2 * twice.inverse_depth)
+
     def test_atoms_move(self, phases):
         """Displacement blurs the places of the backscattering atoms."""
         tables = build_tables(phases["Ni"], 20, COARSE)
@@ -200,7 +207,9 @@ class TestInvalid:
         with pytest.raises(ValueError, match="empty: there are no atoms"):
             build_tables(Phase("empty", space_group=225, structure=Structure()), 20, COARSE)
 
-    @pytest.mark.parametrize("name", ["dmin", "strong", "min_relative_u", "tolerance"])
+    @pytest.mark.parametrize(
+        "name", ["dmin", "strong", "min_relative_u", "tolerance", "escape_depth"]
+    )
     def test_parameters(self, name):
         with pytest.raises(ValueError, match=f"{name}=0 must be positive"):
             BlochParameters(**{name: 0})

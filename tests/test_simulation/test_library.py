@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -221,6 +223,15 @@ class TestVariants:
         factors = np.log([v.structure[0].Uisoequiv / original[0].Uisoequiv for v in variants])
         assert abs(factors.mean()) < 0.1 and abs(factors.std() - 0.5) < 0.1
 
+    def test_escape_depth_changes(self, phases, tmp_path):
+        """All else the same, variants differ where the electrons escape from another depth."""
+        jitter = PhaseJitter(lattice=0, debye_waller=0, energy=0, escape_depth=0.5)
+        for name, this in (("with", jitter), ("without", replace(jitter, escape_depth=0))):
+            path = tmp_path / f"{name}.npz"
+            made = build_library(path, {"Ni": phases["Ni"]}, variants=2, jitter=this, **QUICK)
+            same = [np.array_equal(made["Ni"], made[f"Ni#{i}"]) for i in (1, 2)]
+            assert same == [name == "without"] * 2
+
     def test_structure_is_kept(self, phases):
         """The cell is scaled and not turned or sheared, and fractional coordinates stay."""
         original = phases["Mg"]
@@ -232,7 +243,9 @@ class TestVariants:
         np.testing.assert_allclose(variant.structure.xyz, original.structure.xyz)
         assert variant.name == "Mg" and variant.space_group.number == 194
 
-    @pytest.mark.parametrize("name, value", [("lattice", 0.8), ("debye_waller", -1), ("energy", 9)])
+    @pytest.mark.parametrize(
+        "name, value", [("lattice", 0.8), ("debye_waller", -1), ("energy", 9), ("escape_depth", 2)]
+    )
     def test_invalid(self, name, value):
         with pytest.raises(ValueError, match=f"{name}={value} must be from 0 to"):
             PhaseJitter(**{name: value})
