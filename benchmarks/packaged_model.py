@@ -250,6 +250,7 @@ def train(options: argparse.Namespace) -> None:
         learning_rate=options.learning_rate,
         severities=tuple(options.severities),
         easy=options.easy,
+        ramp=options.ramp,
         thinning=options.thinning,
         geometry_weight=options.geometry_weight,
         profile_weight=options.profile_weight,
@@ -259,7 +260,7 @@ def train(options: argparse.Namespace) -> None:
         task.master_patterns,
         task.probabilities(options.weight_common, options.weight_papers),
         options.size,
-        Disturbances(noise=(0, options.noise)),
+        Disturbances(**options.disturbances),
     )
     six = {
         "seen": [name for name in task.seen if task.library.space_groups[name] in SIX],
@@ -281,7 +282,7 @@ def train(options: argparse.Namespace) -> None:
             "protocol": protocol.to_dict(),
             "weight_common": options.weight_common,
             "weight_papers": options.weight_papers,
-            "noise": options.noise,
+            "disturbances": options.disturbances,
             "variants": len(task.names) - len(task.library),
             "phases": task.seen,
         }
@@ -542,7 +543,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--easy", type=float, default=0.1)
     command.add_argument("--weight-common", type=float, default=8.0)
     command.add_argument("--weight-papers", type=float, default=2.0)
-    command.add_argument("--noise", type=float, default=Disturbances().noise[1])
+    command.add_argument("--ramp", type=float, default=0.4)
+    command.add_argument(
+        "--disturbances", type=json.loads, default={}, help="other ranges than the default ones"
+    )
     command.add_argument("--geometry-weight", type=float, default=4.0)
     command.add_argument("--profile-weight", type=float, default=1.0)
     command.add_argument("--thinning", type=float, default=0.4)
