@@ -33,6 +33,7 @@ from kikuchipy_cnn.simulation import Disturbances, disturb
 
 # Cycles per pattern.
 CUTS = (6, 9, 13, 18)
+RINGS = (3, 5, 7, 9, 12, 15, 19, 24, 30, 36)
 IMPERFECTIONS = {
     "noise": (0.5, 1.0),
     "mottle": (0.5, 0.9),
@@ -86,6 +87,38 @@ def _radial_power(spectrum: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return np.maximum(means, 1e-12)[rings]
 
 
+def print_difference(model: ModelBundle, real, clean, mask) -> None:
+    """Print the power of what the twins do not explain, relative to theirs, by frequency.
+
+    Beside the real patterns stand twins with noise, and twins with a third of another grain, which
+    is the twin itself upside down.
+    """
+    size, transform = model.transform.size, model.transform
+    frequency = np.fft.fftfreq(size) * size
+    radius = np.hypot(frequency[:, None], frequency)
+    window = np.hanning(size)[:, None] * np.hanning(size)
+    twins = transform(clean, mask)[0][..., 0]
+    noisy = replace(Disturbances.none(), noise=(1.0, 1.0))
+    level = (clean - clean.mean((1, 2), keepdims=True)) / clean.std((1, 2), keepdims=True)
+    print("| cycles | " + " | ".join(f"{a} to {b}" for a, b in zip(RINGS, RINGS[1:], strict=False)))
+    print("|---" * len(RINGS) + "|")
+    for name, patterns in (
+        ("real", real),
+        ("noise 1", disturb(clean, noisy, 0)),
+        ("another grain, 0.35", 0.65 * level + 0.35 * level[:, ::-1, ::-1]),
+    ):
+        images = transform(patterns, mask)[0][..., 0]
+        share = (images * twins).sum((1, 2), keepdims=True)
+        share = share / (twins**2).sum((1, 2), keepdims=True)
+        powers = [
+            (np.abs(np.fft.fft2(part * window)) ** 2).mean(axis=0)
+            for part in (images - share * twins, share * twins)
+        ]
+        rings = [(radius >= a) & (radius < b) for a, b in zip(RINGS, RINGS[1:], strict=False)]
+        ratios = [powers[0][ring].sum() / powers[1][ring].sum() for ring in rings]
+        print(f"| {name} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="fast_fewshot")
@@ -101,8 +134,9 @@ def main() -> None:
         rotations, detector, scores = refine(patterns, mask, detector, rotations, phase)
         clean = project(phase, rotations, detector, each=True)
         print(f"\n{name}: {len(patterns)} patterns, correlation {np.mean(scores):.2f}\n")
-        print("| patterns | right | probability of the right one |\n|---|---|---|")
+        print_difference(model, patterns, clean, mask)
         column = model.classes.index(number)
+        print("\n| patterns | right | probability of the right one |\n|---|---|---|")
         for kind, images in mixtures(model, patterns, clean, mask):
             probabilities = model.predict_probabilities(images[..., None])
             right = int((probabilities.argmax(axis=1) == column).sum())

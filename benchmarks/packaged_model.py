@@ -62,9 +62,9 @@ LEFT_OUT_FRACTION = 0.08
 # Variants are simulated of crystals with up to so many atoms in their cell.
 MOST_ATOMS = 24
 COMMON_VARIANTS, OTHER_VARIANTS = "common.npz", "others.npz"
-# Wider ranges than the default ones where real patterns differ most from simulated ones: what is left
-# of them when the simulated twin is taken away has the power spectrum of bands, as if other grains
-# were mixed in (benchmarks/gap_to_cameras.py).
+# Wider ranges than the default ones where real patterns differ most from simulated ones: what is
+# left of them when the simulated twin is taken away has the power spectrum of bands, as if other
+# grains were mixed in (benchmarks/gap_to_cameras.py).
 _LIKE_REAL = {
     "overlap": 1.0,
     "overlap_weight": [0.05, 0.45],
