@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import kikuchipy as kp
@@ -35,7 +36,9 @@ from kikuchipy_cnn.simulation import (
     superlattice_strength,
 )
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
+from kikuchipy_cnn.simulation.library import load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
+from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.space_groups import probability_property
 from kikuchipy_cnn.training import LabelledPatterns
 from kikuchipy_cnn.training.labelled import PatternSource
@@ -53,6 +56,7 @@ N_BOOTSTRAP = 1000
 _HEADING = "n | precision | recall | balanced recall | centring | calibration error |"
 
 
+@cache
 def visibility() -> dict[str, float]:
     """Share of each phase's intensity in the reflections that tell its space group."""
     phases = load_phases()
@@ -117,27 +121,43 @@ def phases_of(model: ModelBundle) -> tuple[list[str], list[str]]:
     return seen, left_out
 
 
+@cache
+def _groups() -> dict[str, int]:
+    """Space group of each phase of the catalogue."""
+    return {name: entry.space_group for name, entry in load_phase_table().items()}
+
+
 def _group(name: str) -> int:
-    return load_phase_table()[name].space_group
+    return _groups()[name]
+
+
+@cache
+def _master_patterns() -> tuple[list[str], np.ndarray]:
+    """Names and master patterns of the packaged phases of m-3m; one hemisphere says all."""
+    library = load_library()
+    names = [name for name in library.names if 221 <= library.space_groups[name] <= 230]
+    return names, np.stack([library[name][0] for name in names])
 
 
 def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> LabelledPatterns:
-    """Equally many patterns of each phase, in one source, which is faster to classify."""
-    patterns = LabelledPatterns.from_simulation(
-        names,
-        n,
-        shape=(size, size),
-        disturbances=disturbances(level),
-        seed=seed,
-        show_progressbar=False,
-    )
-    first = np.cumsum([0, *(len(source.data) for source in patterns.sources)])
-    one = PatternSource(np.concatenate([source.data for source in patterns.sources]))
-    return replace(
-        patterns,
-        sources=(one,),
-        source=np.zeros(len(patterns), int),
-        index=first[patterns.source] + patterns.index,
+    """Equally many patterns of each phase, of 8 bit, as of one map."""
+    known, master_patterns = _master_patterns()
+    chosen = master_patterns[[known.index(name) for name in names]]
+    sampler = PatternSampler(chosen, np.ones(len(names)), size, disturbances(level), seed)
+    patterns = np.empty((len(names), n, size, size), np.uint8)
+    for i, only in enumerate(np.eye(len(names))):
+        sampler.probabilities = only
+        recorded = sampler.sample(n).patterns
+        low, high = (f(recorded, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+        patterns[i] = np.round((recorded - low) / (high - low) * 255)
+    material = np.repeat(names, n)
+    return LabelledPatterns(
+        sources=(PatternSource(patterns.reshape(-1, size, size)),),
+        source=np.zeros(len(material), int),
+        index=np.arange(len(material)),
+        space_group=np.array([_group(name) for name in material]),
+        material=material,
+        map_name=material,
     )
 
 
@@ -190,7 +210,7 @@ def details(judged: Evaluation) -> dict:
         "by space group": by_group,
         "by phase": {
             score.material: [
-                score.space_group,
+                int(score.space_group),
                 score.accuracy,
                 float(centring[material == score.material].mean()),
                 score.n,
@@ -273,6 +293,11 @@ def _found(signals: Iterable[EBSD], model: ModelBundle, number: int) -> dict:
     return {"class": number, "counts": dict(counts), "n": n, "mean": float(mean)}
 
 
+def plain(number: np.generic) -> int | float:
+    """Python's own number for JSON."""
+    return number.item()
+
+
 def report(result: dict) -> str:
     """Tables in Markdown."""
     parts = [
@@ -319,14 +344,15 @@ def report(result: dict) -> str:
     parts += ["", "## Another simulator", "", "EMsoft's nickel, as kikuchipy ships it.", ""]
     parts += ["| noise | space group | right | mean probability | found |", "|---|---|---|---|---|"]
     parts += [_found_row(level, x) for level, x in result["emsoft"].items()]
+    table = load_phase_table()
     for title, key in (("The papers' materials", "papers"), ("Phases left out", "left out")):
         parts += ["", f"## {title}", "", "Medium noise.", ""]
         parts += ["| phase | space group | structure type | visible | right | centring right | n |"]
         parts += ["|---|---|---|---|---|---|---|"]
         for name, (number, right, centring, n) in result[key]["by phase"].items():
             parts.append(
-                f"| {name} | {number} | {load_phase_table()[name].prototype} "
-                f"| {_visible()[name]:.4f} | {right:.2f} | {centring:.2f} | {n} |"
+                f"| {name} | {number} | {table[name].prototype} "
+                f"| {visibility()[name]:.4f} | {right:.2f} | {centring:.2f} | {n} |"
             )
     parts += [
         "",
@@ -334,15 +360,6 @@ def report(result: dict) -> str:
     ]
     parts += ["of a denser lattice (`superlattice_strength`)."]
     return "\n".join(parts)
-
-
-_VISIBLE: dict[str, float] = {}
-
-
-def _visible() -> dict[str, float]:
-    if not _VISIBLE:
-        _VISIBLE.update(visibility())
-    return _VISIBLE
 
 
 def _row(name: str, x: dict) -> str:
@@ -380,7 +397,7 @@ def main() -> None:
         if options.output is not None:
             options.output.mkdir(parents=True, exist_ok=True)
             file = options.output / f"{model.name}.json"
-            file.write_text(json.dumps(result, indent=1) + "\n")
+            file.write_text(json.dumps(result, indent=1, default=plain) + "\n")
 
 
 if __name__ == "__main__":

@@ -434,7 +434,9 @@ def evaluate(options: argparse.Namespace) -> None:
     bundle = load_bundle(folder)
     start = time.time()
     result = accuracy.measure(bundle, options.seen, options.left_out, 11, REAL_PATTERNS)
-    (options.work / f"{options.name}.json").write_text(json.dumps(result, indent=1))
+    (options.work / f"{options.name}.json").write_text(
+        json.dumps(result, indent=1, default=accuracy.plain)
+    )
     bundle.card = write_card(bundle, stages, task, result)
     bundle.save(folder, overwrite=True)
     print(f"{bundle.card}\nBundle: {folder}, measured in {time.time() - start:.0f} s")
