@@ -153,29 +153,37 @@ def compare(options: argparse.Namespace) -> None:
 def draw(options: argparse.Namespace) -> None:
     import matplotlib.pyplot as plt
 
-    rows = json.loads(options.curve.read_text())
-    compared = json.loads(options.compare.read_text())
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    n = 1 if options.compare is None else 2
+    fig, axes = plt.subplots(1, n, figsize=(4.8 * n, 3.8), layout="constrained", squeeze=False)
+    _draw_curve(axes[0, 0], json.loads(options.curve.read_text()))
+    if options.compare is not None:
+        _draw_comparison(axes[0, 1], json.loads(options.compare.read_text()))
+    fig.savefig(options.figure, dpi=110)
+
+
+def _draw_curve(ax, rows: list[dict]) -> None:
     patterns = np.array([row["patterns"] for row in rows]) / 1e6
     for color, level in zip(("C0", "C1", "C3"), NOISE_LEVELS, strict=True):
         for kind, style in (("seen", "-"), ("left out", "--")):
-            label = f"{level} noise, {'phases seen' if kind == 'seen' else 'phases left out'}"
+            label = f"{level} noise, phases {kind}"
             values = [row[f"{kind}, {level}"] for row in rows]
-            left.plot(patterns, values, style, marker=".", color=color, label=label)
-    left.set(xlabel="simulated patterns seen / million", ylabel="mean recall, six space groups")
-    left.set(ylim=(0, 1), title="narrow Xception, 71 x 71 pixels")
-    left.legend(fontsize="x-small")
-    names = [f"{row['architecture']}\n{row['size']} px\n{row['patterns']:,}" for row in compared]
-    places = np.arange(len(compared))
+            ax.plot(patterns, values, style, marker=".", color=color, label=label)
+    ax.set(xlabel="simulated patterns seen / million", ylabel="mean recall, six space groups")
+    ax.set(ylim=(0, 1), title="narrow Xception, 71 x 71 pixels")
+    ax.legend(fontsize="x-small")
+
+
+def _draw_comparison(ax, rows: list[dict]) -> None:
+    names = [f"{row['architecture']}\n{row['size']} px\n{row['patterns']:,}" for row in rows]
+    places = np.arange(len(rows))
     for shift, kind in ((-0.2, "seen"), (0.2, "left out")):
-        values = [row[f"{kind}, mild"] for row in compared]
-        bars = right.bar(places + shift, values, 0.4, label=f"phases {kind}")
-        right.bar_label(bars, fmt="%.2f", fontsize="x-small")
-    minutes = np.mean([row["seconds"] for row in compared]) / 60
-    right.set(ylim=(0, 1), title=f"after {minutes:.1f} minutes each, mild imperfections")
-    right.set_xticks(places, names, fontsize="x-small")
-    right.legend(fontsize="x-small")
-    fig.savefig(options.figure, dpi=110)
+        values = [row[f"{kind}, mild"] for row in rows]
+        bars = ax.bar(places + shift, values, 0.4, label=f"phases {kind}")
+        ax.bar_label(bars, fmt="%.2f", fontsize="x-small")
+    minutes = np.mean([row["seconds"] for row in rows]) / 60
+    ax.set(ylim=(0, 1), title=f"after {minutes:.1f} minutes each, mild imperfections")
+    ax.set_xticks(places, names, fontsize="x-small")
+    ax.legend(fontsize="x-small")
 
 
 def _write(path: Path, rows: list[dict]) -> None:
@@ -199,7 +207,7 @@ def main() -> None:
     command.set_defaults(run=compare)
     command = commands.add_parser("draw")
     command.add_argument("curve", type=Path)
-    command.add_argument("compare", type=Path)
+    command.add_argument("compare", type=Path, nargs="?")
     command.add_argument("--figure", type=Path, required=True)
     command.set_defaults(run=draw)
     options = parser.parse_args()
