@@ -314,9 +314,7 @@ def report(result: dict) -> str:
     for level, kinds in result["levels"].items():
         parts += [_row(f"{level} | {x['phases']} {kind}", x) for kind, x in kinds.items()]
     parts += ["", "## By pattern size", "", "Medium noise, phases trained on.", ""]
-    parts += [
-        "| pixels | n | precision | recall | balanced recall | centring | calibration error |"
-    ]
+    parts += ["| pixels | " + _HEADING]
     parts += ["|---|---|---|---|---|---|---|"]
     parts += [_row(f"{size} x {size}", x) for size, x in result["sizes"].items()]
     parts += [_row("120 x 120, circular detector", result["circular"])]

@@ -237,16 +237,20 @@ def _read_record(work: Path) -> dict:
     return json.loads((work / "training.json").read_text())
 
 
+def _build(architecture: str, size: int) -> keras.Model:
+    """Network for all ten space groups."""
+    if architecture == "xception":
+        # It learns at smaller sizes, too, but cannot be built with one.
+        size = max(size, XCEPTION_MINIMUM_SIZE)
+    return build_network(architecture, (size, size, 1), len(CLASSES))
+
+
 def read_network(work: Path) -> tuple[str, keras.Model, list[dict]]:
     """Architecture, network and stages of a run. The network is for all ten space groups."""
     record = _read_record(work)
     stages = record["stages"]
     architecture = record["architecture"]
-    size = stages[-1]["size"]
-    if architecture == "xception":
-        # It learns at smaller sizes, too, but cannot be built with one.
-        size = max(size, XCEPTION_MINIMUM_SIZE)
-    network = build_network(architecture, (size, size, 1), len(CLASSES))
+    network = _build(architecture, stages[-1]["size"])
     network.load_weights(work / "network.weights.h5")
     return architecture, network, stages
 
@@ -259,10 +263,7 @@ def _start(options: argparse.Namespace) -> tuple[keras.Model, list[dict]]:
             network = grow_into_xception(network)
     else:
         stages = []
-        size = options.size
-        if options.architecture == "xception":
-            size = max(size, XCEPTION_MINIMUM_SIZE)
-        network = build_network(options.architecture, (size, size, 1), len(CLASSES))
+        network = _build(options.architecture, options.size)
     return with_fused_normalisation(with_input_size(network, options.size)), stages
 
 
@@ -600,19 +601,8 @@ def everything(options: argparse.Namespace) -> None:
     for i, stage in enumerate(_STAGES):
         folder = work / f"stage{i}"
         if not _is_done(folder):
-            run(
-                *(
-                    "train",
-                    "xception_narrow",
-                    "--keep",
-                    *common,
-                    *stage,
-                    *before,
-                    "--variants",
-                    *files,
-                ),
-                *("--work", folder),
-            )
+            options_of_stage = (*common, *stage, *before, "--variants", *files)
+            run("train", "xception_narrow", "--keep", *options_of_stage, "--work", folder)
         before = ("--weights", folder)
     chosen = [
         work / "stage1" / "checkpoints" / "500.weights.h5",

@@ -40,12 +40,7 @@ def coarse_classes(classes: Classes, level: str) -> LabelClasses:
     ValueError
         If there is no such level, the classes are no space groups, or all of them share it.
     """
-    if not isinstance(classes, SpaceGroupClasses):
-        raise ValueError(
-            f"The model's classes {', '.join(classes.names)} are no space groups, which could be "
-            f"summed by {level}."
-        )
-    names = {"centring": classes.lattice_centrings, "Laue group": classes.laue_groups}
+    names = _names_by_level(classes)
     if level not in names:
         raise ValueError(
             f"level={level!r}, but a model of space groups tells only one of 'space group', "
@@ -164,11 +159,7 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
     if not 0.5 < confidence <= 1:
         raise ValueError(f"confidence={confidence} must be above 0.5 and not above 1.")
     classes = classes_from_crystal_map(xmap)
-    if not isinstance(classes, SpaceGroupClasses):
-        raise ValueError(
-            f"The map's classes {', '.join(classes.names)} are no space groups, which could be "
-            "summed up."
-        )
+    names = _names_by_level(classes)
     probabilities = _probabilities(xmap, classes)
     phases = dict(classes.phase_list())
     colors = (i for i in distinct_colors(4 * len(classes)) if i not in classes.colors)
@@ -182,22 +173,28 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
         scores[chosen] = best[chosen]
 
     # What is finer overwrites what is coarser.
-    for level, names in (
-        ("Laue group", classes.laue_groups),
-        ("centring", classes.lattice_centrings),
-    ):
-        distinct = sorted(set(names))
-        if len(distinct) == 1:
+    for level in ("Laue group", "centring"):
+        if len(set(names[level])) == 1:
             # That all classes of the model share it says nothing of the pattern.
             continue
-        ids = _FIRST_ID[level] + np.arange(len(distinct))
-        is_of = np.array(names) == np.array(distinct)[:, None]
-        answer(ids, probabilities @ is_of.T.astype(probabilities.dtype))
-        for new_id, name in zip(ids, distinct, strict=True):
+        coarse, sums = sum_up(classes, probabilities, level)
+        ids = _FIRST_ID[level] + np.arange(len(coarse))
+        answer(ids, sums)
+        for new_id, name in zip(ids, coarse.names, strict=True):
             phases[int(new_id)] = Phase(_TITLES[level].format(name), color=next(colors))
     answer(np.array(classes.ids), probabilities)
     properties = {name: xmap.prop[name] for name in xmap.prop} | {"scores": scores}
     return _with_phases(xmap, phase_id, PhaseList(phases), properties)
+
+
+def _names_by_level(classes: Classes) -> dict[str, tuple[str, ...]]:
+    """Centring and Laue group of each class, which must be a space group."""
+    if not isinstance(classes, SpaceGroupClasses):
+        raise ValueError(
+            f"The model's classes {', '.join(classes.names)} are no space groups, which could be "
+            "summed up."
+        )
+    return {"centring": classes.lattice_centrings, "Laue group": classes.laue_groups}
 
 
 def _probabilities(xmap: CrystalMap, classes: Classes) -> np.ndarray:
