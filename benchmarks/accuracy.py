@@ -27,7 +27,7 @@ import numpy as np
 from kikuchipy.signals import EBSD
 from papers.materials import MATERIALS
 
-from kikuchipy_cnn.evaluation import Evaluation, evaluate
+from kikuchipy_cnn.evaluation import Evaluation, evaluate, expected_calibration_error
 from kikuchipy_cnn.models import ModelBundle, load_model
 from kikuchipy_cnn.simulation import (
     Disturbances,
@@ -188,7 +188,7 @@ def summary(judged: Evaluation) -> dict:
         "balanced recall": macro.recall,
         "centring": centring.accuracy,
         "centring interval": interval(judged.patterns.material, centring.right),
-        "calibration error": calibration_error(judged),
+        "calibration error": expected_calibration_error(judged.scores, judged.right),
     }
 
 
@@ -234,14 +234,6 @@ def interval(phases: np.ndarray, right: np.ndarray) -> list[float] | None:
     means = np.bincount(index, right) / np.bincount(index)
     drawn = rng.integers(len(names), size=(N_BOOTSTRAP, len(names)))
     return np.quantile(means[drawn].mean(axis=1), [0.025, 0.975]).tolist()
-
-
-def calibration_error(judged: Evaluation, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al., ICML 2017, equation 3)."""
-    confidence, right = judged.scores, judged.right
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, confidence - right, bins)
-    return float(np.abs(gaps).sum() / len(right))
 
 
 def emsoft_nickel(model: ModelBundle, level: str, seed: int, n: int = 400) -> dict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from orix.crystal_map import CrystalMap, create_coordinate_arrays
 from orix.quaternion import Rotation
@@ -79,6 +81,7 @@ def probabilities_to_crystal_map(
     is_in_data: np.ndarray | None = None,
     indexed: np.ndarray | None = None,
     rotations: Rotation | None = None,
+    properties: Mapping[str, np.ndarray] | None = None,
 ) -> CrystalMap:
     """Return a crystal map with the most probable class in each point.
 
@@ -107,6 +110,8 @@ def probabilities_to_crystal_map(
         Rotations of all points or of the points in data, of shape (n,)
         or (n, m), in which case the first of m is used. If not given,
         these are identity.
+    properties
+        Further properties by name, each of shape (n points in data,).
 
     Returns
     -------
@@ -175,17 +180,18 @@ def probabilities_to_crystal_map(
     if rotations is not None:
         quaternions[phase_id != -1] = _rotations_in_data(rotations, in_data)[indexed]
 
-    properties = {}
-    for name, value in point_properties(probabilities, classes, indexed).items():
-        properties[name] = np.zeros(in_data.size, dtype=probabilities.dtype)
-        properties[name][in_data] = value
+    every_property = {}
+    further = {} if properties is None else properties
+    for name, value in (point_properties(probabilities, classes, indexed) | further).items():
+        every_property[name] = np.zeros(in_data.size, dtype=value.dtype)
+        every_property[name][in_data] = value
 
     coordinates, _ = create_coordinate_arrays(map_shape, step_sizes)
     return CrystalMap(
         rotations=Rotation(quaternions),
         phase_id=phase_id,
         phase_list=classes.phase_list(),
-        prop=properties,
+        prop=every_property,
         scan_unit="px" if scan_unit is None else scan_unit,
         is_in_data=in_data,
         **coordinates,

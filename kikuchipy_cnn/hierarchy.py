@@ -12,6 +12,7 @@ from orix.quaternion import Rotation
 from kikuchipy_cnn.crystal_map import classes_from_crystal_map, point_properties
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses, distinct_colors
+from kikuchipy_cnn.uncertainty.rejection import RejectReason
 
 __all__ = ["coarse_classes", "coarser_map", "resolved_map", "sum_up"]
 
@@ -122,7 +123,7 @@ def coarser_map(xmap: CrystalMap, level: str = "centring") -> CrystalMap:
     coarse, sums = sum_up(classes, _probabilities(xmap, classes), level)
     return _with_phases(
         xmap,
-        np.array(coarse.ids)[sums.argmax(axis=1)],
+        np.where(xmap.phase_id == -1, -1, np.array(coarse.ids)[sums.argmax(axis=1)]),
         coarse.phase_list(),
         point_properties(sums, coarse, xmap.phase_id != -1),
     )
@@ -164,11 +165,15 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
     phases = dict(classes.phase_list())
     colors = (i for i in distinct_colors(4 * len(classes)) if i not in classes.colors)
     phase_id, scores = np.full(xmap.size, -1), np.zeros(xmap.size, probabilities.dtype)
+    # Too doubtful a space group may still be of a sure lattice.
+    eligible = xmap.phase_id != -1
+    if "reject_reason" in xmap.prop:
+        eligible |= xmap.prop["reject_reason"] == RejectReason.DOUBTFUL
 
     def answer(ids: np.ndarray, columns: np.ndarray) -> None:
         best = columns.max(axis=1)
         # Sums of rounded numbers may miss one by a little.
-        chosen = (best >= confidence - 1e-6) & (xmap.phase_id != -1)
+        chosen = (best >= confidence - 1e-6) & eligible
         phase_id[chosen] = ids[columns.argmax(axis=1)][chosen]
         scores[chosen] = best[chosen]
 
@@ -184,6 +189,11 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
             phases[int(new_id)] = Phase(_TITLES[level].format(name), color=next(colors))
     answer(np.array(classes.ids), probabilities)
     properties = {name: xmap.prop[name] for name in xmap.prop} | {"scores": scores}
+    if "reject_reason" in properties:
+        answered = phase_id != -1
+        properties["reject_reason"] = np.where(
+            answered, RejectReason.INDEXED, properties["reject_reason"]
+        )
     return _with_phases(xmap, phase_id, PhaseList(phases), properties)
 
 
@@ -216,7 +226,7 @@ def _with_phases(
     quaternions[~in_data, ..., 0] = 1
     return CrystalMap(
         rotations=Rotation(quaternions),
-        phase_id=of_all_points(np.where(xmap.phase_id == -1, -1, phase_id), -1),
+        phase_id=of_all_points(phase_id, -1),
         phase_list=phases,
         prop={name: of_all_points(values) for name, values in properties.items()},
         scan_unit=xmap.scan_unit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -14,8 +14,10 @@ from dask.array.core import normalize_chunks, slices_from_chunks
 from tqdm import tqdm
 
 from kikuchipy_cnn._background import in_background
-from kikuchipy_cnn.models.bundle import ModelBundle
-from kikuchipy_cnn.preprocessing import PatternTransform, find_circular_mask
+from kikuchipy_cnn.models.bundle import ModelBundle, Outputs
+from kikuchipy_cnn.models.ensemble import Ensemble
+from kikuchipy_cnn.preprocessing import find_circular_mask
+from kikuchipy_cnn.spatial_pooling import fingerprints
 
 # Patterns looked at to find the detector's mask and whether the static background is still there.
 _N_SAMPLED = 9
@@ -29,16 +31,25 @@ class Prediction:
 
     Parameters
     ----------
-    probabilities
-        Probabilities of shape (navigation shape, classes) and data type float32, not a number where
-        a pattern was masked out or not valid.
+    outputs
+        What the model says, see :class:`~kikuchipy_cnn.models.bundle.Outputs`, with the navigation
+        shape in place of n, not a number where a pattern was masked out or not valid.
     valid
         Boolean array of the navigation shape, False where a pattern was masked out, constant or not
         finite.
+    fingerprints
+        Small copies of the patterns, of shape (navigation shape, values) and data type int8, see
+        :mod:`~kikuchipy_cnn.spatial_pooling`, if they were asked for.
     """
 
-    probabilities: np.ndarray
+    outputs: Outputs
     valid: np.ndarray
+    fingerprints: np.ndarray | None = None
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Probabilities of shape (navigation shape, classes) and data type float32."""
+        return self.outputs.probabilities
 
 
 class Batch(NamedTuple):
@@ -61,12 +72,14 @@ class Batch(NamedTuple):
 
 def predict(
     data,
-    bundle: ModelBundle,
+    model: ModelBundle | Ensemble,
     *,
+    transform: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
     navigation_mask: np.ndarray | None = None,
     signal_mask: np.ndarray | None = None,
     static_background: np.ndarray | None = None,
     batch_size: int = 64,
+    with_fingerprints: bool = False,
     show_progressbar: bool = True,
 ) -> Prediction:
     """Classify the patterns of a NumPy or Dask array.
@@ -77,8 +90,10 @@ def predict(
     ----------
     data
         Patterns of shape (navigation shape, rows, columns).
-    bundle
-        Model.
+    model
+        Network, or several.
+    transform
+        What preprocesses the patterns. If not given, the model's own.
     navigation_mask
         Boolean mask of the navigation shape, False for the patterns to classify.
     signal_mask
@@ -87,24 +102,27 @@ def predict(
         Background of shape (rows, columns) that is divided by.
     batch_size
         Number of patterns that the network takes at once.
+    with_fingerprints
+        Whether to keep small copies of the patterns.
     show_progressbar
         Whether to show a progress bar.
 
     Returns
     -------
     prediction
-        Probabilities and which patterns they are of.
+        Outputs and which patterns they are of.
     """
     shape = data.shape[:-2]
     used = np.ones(shape, bool) if navigation_mask is None else ~navigation_mask
     total = int(used.sum())
     batch_size = min(batch_size, total)
-    probabilities = np.zeros((prod(shape), len(bundle.classes)), np.float32)
     valid = np.zeros(prod(shape), bool)
+    outputs: dict[str, np.ndarray] = {}
+    copies = None
 
     batches = preprocessed_batches(
         data,
-        bundle.transform,
+        transform or model.transform,
         used=used,
         signal_mask=signal_mask,
         static_background=static_background,
@@ -115,16 +133,34 @@ def predict(
             n = len(batch.indices)
             # One shape for all batches: another one would be compiled anew.
             images = np.pad(batch.images, ((0, batch_size - n), (0, 0), (0, 0), (0, 0)))
-            probabilities[batch.indices] = bundle.predict_probabilities(images)[:n]
+            for name, values in model.outputs(images)._asdict().items():
+                if values is not None:
+                    if name not in outputs:
+                        outputs[name] = np.full(
+                            (prod(shape), *values.shape[1:]), np.nan, np.float32
+                        )
+                    outputs[name][batch.indices] = values[:n]
+            if with_fingerprints:
+                own = fingerprints(batch.images)
+                if copies is None:
+                    copies = np.zeros((prod(shape), own.shape[1]), own.dtype)
+                copies[batch.indices] = own
             valid[batch.indices] = batch.valid
             progressbar.update(n)
-    probabilities[~valid] = np.nan
-    return Prediction(probabilities.reshape(*shape, -1), valid.reshape(shape))
+    for values in outputs.values():
+        values[~valid] = np.nan
+    return Prediction(
+        Outputs(
+            **{name: values.reshape(*shape, *values.shape[1:]) for name, values in outputs.items()}
+        ),
+        valid.reshape(shape),
+        None if copies is None else copies.reshape(*shape, -1),
+    )
 
 
 def preprocessed_batches(
     data,
-    transform: PatternTransform,
+    transform: Callable[..., tuple[np.ndarray, np.ndarray]],
     *,
     used: np.ndarray,
     signal_mask: np.ndarray | None = None,
@@ -138,7 +174,7 @@ def preprocessed_batches(
     data
         Patterns of shape (navigation shape, rows, columns).
     transform
-        Preprocessing.
+        Preprocessing, such as a :class:`~kikuchipy_cnn.PatternTransform`.
     used
         Boolean array of the navigation shape, True for the patterns to take.
     signal_mask, static_background

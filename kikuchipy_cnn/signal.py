@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from kikuchipy.signals import EBSD
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
 from kikuchipy_cnn.inference import (
@@ -19,14 +22,25 @@ from kikuchipy_cnn.inference import (
     predict,
     sample_patterns,
 )
-from kikuchipy_cnn.models import ModelBundle, load_model
+from kikuchipy_cnn.judgement import answer_threshold, judge
+from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.preprocessing import MINIMUM_PATTERN_SIZE
+from kikuchipy_cnn.prior import as_prior, contradiction_warning
+from kikuchipy_cnn.uncertainty.rejection import RejectReason
 
 
 def classify_space_group(
     signal: EBSD,
-    model: str | os.PathLike | ModelBundle = "xception_fewshot",
+    model: str
+    | os.PathLike
+    | ModelBundle
+    | Ensemble
+    | Sequence[str | os.PathLike | ModelBundle | Ensemble] = "xception_fewshot",
     *,
+    max_risk: float | None = None,
+    reject: bool = True,
+    prior: Sequence | Mapping | np.ndarray | None = None,
+    pooling_radius: int = 0,
     navigation_mask: np.ndarray | None = None,
     signal_mask: np.ndarray | None = None,
     static_background: np.ndarray | bool | None = None,
@@ -47,7 +61,30 @@ def classify_space_group(
         Name of a packaged model (see :func:`~kikuchipy_cnn.list_models`),
         path of a model bundle, or a model from
         :func:`~kikuchipy_cnn.load_model`, which saves loading it anew
-        for each signal. Default is ``"xception_fewshot"``.
+        for each signal. A list of these is an ensemble. Default is
+        ``"xception_fewshot"``.
+    max_risk
+        Part of the answers that may be wrong, such as 0.01, by the
+        risk-coverage curve of the model, which was measured on
+        simulated patterns. Patterns of less confidence than this takes
+        are not indexed. If not given, the model's own threshold is
+        used.
+    reject
+        Whether to leave patterns of little confidence without an
+        answer. Default is True. Without, *max_risk* has no effect.
+    prior
+        What is known of the sample before its patterns are seen, to be
+        combined with the probabilities by Bayes' rule: a list of the
+        labels (space-group numbers) that are possible, a mapping from
+        labels to their area fractions, or an array of the navigation
+        shape and one more axis for the classes, see also
+        :func:`~kikuchipy_cnn.composition_prior`. If not given, all
+        classes are as probable.
+    pooling_radius
+        Distance in steps of the map to the farthest neighbours of a
+        point whose probabilities are pooled with its own where their
+        patterns are alike, that is, of one grain. Default is 0, which
+        is for none.
     navigation_mask
         Boolean mask of the navigation shape. Only patterns at positions
         with ``False`` are classified. If not given, all are.
@@ -73,26 +110,47 @@ def classify_space_group(
         Hermann-Mauguin symbol, with the space-group number as phase ID.
         If the model's classes are others, such as phases or Laue
         groups, these are the phases, by name, numbered from 1 in the
-        order of the model. Properties are ``scores``, the probability
-        of the winner, ``entropy``, from 0 (sure) to 1 (no idea),
-        ``margin``, the distance to the second, and the probability of
-        each class, such as ``p_225`` or ``p_Ni3Al``, with ``:`` for
-        ``/``. Rotations are those of the signal's crystal map, if it
-        has one, or identity: classification gives no orientations.
-        Constant patterns and patterns with values that are not finite
-        are not indexed (phase ID -1).
+        order of the model. Rotations are those of the signal's crystal
+        map, if it has one, or identity: classification gives no
+        orientations. Properties:
+
+        - ``scores``: probability of the winner, 0 where not indexed
+        - ``entropy``: from 0 (sure) to 1 (no idea)
+        - ``margin``: distance to the second
+        - ``p_225``, ``p_Ni3Al`` and so on: probability of each class,
+          with ``:`` for ``/``
+        - ``confidence``: probability of the winner, times
+          ``known_phase``
+        - ``reject_reason``: why a point is not indexed (phase ID -1):
+          0, it is; 1, the pattern is constant or has values that are
+          not finite; 2, no diffraction; 3, a phase outside the classes;
+          4, too doubtful; see
+          :class:`~kikuchipy_cnn.uncertainty.RejectReason`
+        - ``known_phase``, ``no_pattern``: probability that the image is
+          of a phase of the classes, and that it is no pattern, if the
+          model tells
+        - ``mutual_information``, ``spread``: what the members of an
+          ensemble do not agree on, from 0 to 1, and the standard
+          deviation of the winner's probability over the members
+        - ``evidence_ratio``, only with *prior*: how much more probable
+          the prior makes the pattern than equal probabilities do. Far
+          below 1, the pattern contradicts it
+        - ``n_pooled``, only with *pooling_radius*: number of patterns
+          whose probabilities were pooled
 
     Raises
     ------
     ValueError
         If there is no such model, there are no patterns, the patterns
         are too small, the signal has more than two navigation
-        dimensions, or a mask has another shape or leaves nothing.
+        dimensions, a mask has another shape or leaves nothing, the
+        prior does not fit the classes, or the risk cannot be had.
 
     Warns
     -----
     UserWarning
-        If some patterns are constant or have values that are not finite.
+        If some patterns are constant or have values that are not finite,
+        or many contradict the prior.
 
     See Also
     --------
@@ -101,6 +159,7 @@ def classify_space_group(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}, but a batch needs at least 1 pattern.")
+    check_integer("pooling_radius", pooling_radius, 0)
     # All that can be told without the patterns is told before the long work.
     scan = _scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
@@ -110,7 +169,8 @@ def classify_space_group(
     signal_mask = _checked_mask(signal_mask, "signal_mask", signal_shape)
     background = _checked_background(static_background, signal_shape)
     rotations = _rotations(signal, navigation_shape)
-    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+    model = as_model(model)
+    threshold = answer_threshold(model, max_risk) if reject else None
 
     sampled = sample_patterns(signal.data, navigation_mask)
     mask_found = signal_mask is None
@@ -121,28 +181,38 @@ def classify_space_group(
 
     used = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
     n_patterns = int(used.sum())
+    if prior is not None:
+        prior = _used_part(as_prior(prior, model.classes, used.size), used)
     print(
         _information(
-            bundle,
+            model,
             n_patterns,
             signal_shape,
             has_background=background is not None,
             signal_mask=signal_mask,
             mask_found=mask_found,
+            threshold=threshold,
+            has_prior=prior is not None,
+            pooling_radius=pooling_radius,
         )
     )
     start = time.perf_counter()
     prediction = predict(
         signal.data,
-        bundle,
+        model,
         navigation_mask=navigation_mask,
         signal_mask=signal_mask,
         static_background=background,
         batch_size=batch_size,
+        with_fingerprints=pooling_radius > 0,
         show_progressbar=is_progress_shown(show_progressbar),
+    )
+    judgement = judge(
+        prediction, used, threshold=threshold, prior=prior, pooling_radius=pooling_radius
     )
     seconds = time.perf_counter() - start
     print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
+    print(_counts(judgement.reasons))
 
     n_invalid = int((used & ~prediction.valid).sum())
     if n_invalid:
@@ -152,13 +222,18 @@ def classify_space_group(
             UserWarning,
             stacklevel=2,
         )
+    if prior is not None:
+        message = contradiction_warning(judgement.properties["evidence_ratio"])
+        if message is not None:
+            warnings.warn(message, UserWarning, stacklevel=2)
     return probabilities_to_crystal_map(
-        prediction.probabilities[used],
-        bundle.classes,
+        judgement.probabilities,
+        model.classes,
         **scan,
         is_in_data=used.ravel(),
-        indexed=prediction.valid[used],
+        indexed=judgement.indexed,
         rotations=rotations,
+        properties=judgement.properties,
     )
 
 
@@ -300,26 +375,48 @@ def _rotations(signal: EBSD, navigation_shape: tuple[int, ...]) -> Rotation | No
     return None
 
 
+def _used_part(prior: np.ndarray, used: np.ndarray) -> np.ndarray:
+    return prior if len(prior) == 1 else prior[used.ravel()]
+
+
+def _counts(reasons: np.ndarray) -> str:
+    """How many patterns got an answer, and why others did not."""
+    counts = Counter(reasons.tolist())
+    parts = [f"{counts[reason]} {reason.meaning}" for reason in RejectReason if counts[reason]]
+    return f"  Patterns: {', '.join(parts)}"
+
+
 def _information(
-    bundle: ModelBundle,
+    model: ModelBundle | Ensemble,
     n_patterns: int,
     signal_shape: tuple[int, ...],
     *,
     has_background: bool,
     signal_mask: np.ndarray | None,
     mask_found: bool,
+    threshold: float | None,
+    has_prior: bool,
+    pooling_radius: int,
 ) -> str:
     if signal_mask is None:
         mask = "none"
     else:
         kind = "found" if mask_found else "given"
         mask = f"{kind}, {np.mean(~signal_mask):.0%} of pixels used"
-    size = bundle.transform.size
-    return (
-        "Space group classification information:\n"
-        f"  Model: {bundle.name} ({bundle.architecture}, {size} x {size} pixels)\n"
-        f"  {bundle.classes.plural.capitalize()}: {', '.join(bundle.classes.names)}\n"
-        f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels\n"
-        f"  Static background: {'divided by' if has_background else 'none'}\n"
-        f"  Signal mask: {mask}"
-    )
+    size = model.transform.size
+    lines = [
+        "Space group classification information:",
+        f"  Model: {model.name} ({model.architecture}, {size} x {size} pixels)",
+        f"  {model.classes.plural.capitalize()}: {', '.join(model.classes.names)}",
+        f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels",
+        f"  Static background: {'divided by' if has_background else 'none'}",
+        f"  Signal mask: {mask}",
+        "  Rejection: " + ("none" if threshold is None else f"confidence below {threshold:.3f}"),
+    ]
+    if has_prior:
+        lines.append("  Prior: given, by Bayes' rule after calibration")
+    if pooling_radius:
+        lines.append(
+            f"  Pooling: neighbours of the same grain, up to {pooling_radius} step(s) away"
+        )
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ import pytest
 from kikuchipy_cnn import LabelClasses, describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
-from kikuchipy_cnn.models.bundle import _sha256_of_description
+from kikuchipy_cnn.models._folder import _sha256_of_description
 from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 
 
@@ -187,7 +187,7 @@ class TestBundle:
             load_bundle(saved)
 
     def test_no_bundle(self, tmp_path):
-        with pytest.raises(BundleError, match="is no model bundle: it needs the files bundle.json"):
+        with pytest.raises(BundleError, match="is no model bundle: bundle.json cannot be read"):
             load_bundle(tmp_path)
         (tmp_path / "bundle.json").write_text("[1, 2]")
         with pytest.raises(BundleError, match="does not describe a model bundle"):

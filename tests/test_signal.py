@@ -213,13 +213,13 @@ class TestResult:
         data = base.astype(np.uint8).map_blocks(read, dtype=np.uint8)
         computed.clear()
         seen_at_first_batch = []
-        predict = tiny_bundle.predict_probabilities
+        outputs = tiny_bundle.outputs
 
         class Watching(type(tiny_bundle)):
-            def predict_probabilities(self, images):
+            def outputs(self, images):
                 if not seen_at_first_batch:
                     seen_at_first_batch.append(len(computed))
-                return predict(images)
+                return outputs(images)
 
         watching = Watching(**vars(tiny_bundle))
         classify(LazyEBSD(data), watching, batch_size=10)

@@ -6,6 +6,13 @@ from kikuchipy_cnn.evaluation.comparisons import (
     OrientationComparison,
     QualityComparison,
 )
+from kikuchipy_cnn.evaluation.detection import Detection, detect
+from kikuchipy_cnn.evaluation.reliability import (
+    Reliability,
+    expected_calibration_error,
+    reliability,
+    reliability_by_class,
+)
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.evaluation.scores import (
     ClassScore,
@@ -19,14 +26,20 @@ from kikuchipy_cnn.evaluation.shots import ShotsCurve, shots_curve
 __all__ = [
     "ClassScore",
     "Confusion",
+    "Detection",
     "Directions",
     "Evaluation",
     "MaterialScore",
     "MeanScore",
     "OrientationComparison",
     "QualityComparison",
+    "Reliability",
     "ShotsCurve",
+    "detect",
     "evaluate",
+    "expected_calibration_error",
+    "reliability",
+    "reliability_by_class",
     "shots_curve",
     "wilson_interval",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
@@ -16,7 +15,7 @@ from kikuchipy_cnn.evaluation._levels import level_of
 from kikuchipy_cnn.evaluation._reports import doubt
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.inference import predict
-from kikuchipy_cnn.models import ModelBundle, load_model
+from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.labelled import LabelledPatterns
@@ -26,7 +25,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: str | os.PathLike | ModelBundle,
+    model: str | os.PathLike | ModelBundle | Ensemble,
     patterns: LabelledPatterns,
     *,
     level: str | None = None,
@@ -81,7 +80,7 @@ def evaluate(
     """
     if len(patterns) == 0:
         raise ValueError("There are no patterns to evaluate the model on; give at least one.")
-    bundle = model if isinstance(model, ModelBundle) else load_model(model)
+    bundle = as_model(model)
     own_level = level_of(bundle.classes, patterns, level)
     probabilities = np.empty((len(patterns), len(bundle.classes)), np.float32)
     quality = np.full(len(patterns), np.nan, np.float32)
@@ -102,7 +101,8 @@ def evaluate(
             transform = _WatchedTransform(bundle.transform, with_quality, progressbar.update)
             prediction = predict(
                 source.data,
-                replace(bundle, transform=transform),
+                bundle,
+                transform=transform,
                 navigation_mask=~used,
                 signal_mask=source.signal_mask,
                 static_background=source.static_background,

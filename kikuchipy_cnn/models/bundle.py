@@ -1,40 +1,66 @@
 """Model bundles: a folder of data, never code.
 
 A bundle holds ``bundle.json`` (architecture, classes, preprocessing, calibration), ``weights.npz``
-(arrays in the order of the network's weights, floating point numbers of 16 bits) and ``card.md``
-(data, protocol, figures, limits). The JSON file holds the SHA-256 of the two others.
+(arrays in the order of the network's weights, floating point numbers of 16 bits), ``card.md``
+(data, protocol, figures, limits) and, where the model knows other phases from its own,
+``detector.npz``. The JSON file holds the SHA-256 of the others.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
-import shutil
-import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from kikuchipy_cnn.label_classes import LabelClasses, classes_from_dict
+from kikuchipy_cnn.models._folder import (
+    CARD,
+    BundleError,
+    read_parts,
+    with_description,
+    write_folder,
+)
 from kikuchipy_cnn.models.acceleration import in_precision
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
+from kikuchipy_cnn.uncertainty.rejection import Detector, Rejection
 
 if TYPE_CHECKING:
     import keras
 
-BUNDLE_FORMAT = 1
-_JSON, _WEIGHTS, _CARD = "bundle.json", "weights.npz", "card.md"
+_WEIGHTS, _DETECTOR = "weights.npz", "detector.npz"
 
 
-class BundleError(ValueError):
-    """A model bundle is missing, incomplete, altered or of an unknown format."""
+class Outputs(NamedTuple):
+    """What a model says of patterns.
+
+    Parameters
+    ----------
+    probabilities
+        Calibrated probabilities of shape (n, classes) and data type float32.
+    kinds
+        Probabilities of a known phase, another phase and no pattern, of shape (n, 3). None if the
+        model does not tell.
+    mutual_information
+        What the members of an ensemble do not agree on, of shape (n,), see
+        :func:`~kikuchipy_cnn.uncertainty.mutual_information`. None if there is one network only.
+    spread
+        Standard deviation of the winner's probability over the members, of shape (n,), or None.
+    """
+
+    probabilities: np.ndarray
+    kinds: np.ndarray | None = None
+    mutual_information: np.ndarray | None = None
+    spread: np.ndarray | None = None
 
 
 @dataclass
@@ -60,6 +86,10 @@ class ModelBundle:
         What a user should know of the model, in Markdown.
     training
         How the network was trained, ready for JSON.
+    detector
+        What tells patterns of known phases from others. If not given, it does not.
+    rejection
+        When no answer is given. If not given, there is always one.
     """
 
     name: str
@@ -70,6 +100,8 @@ class ModelBundle:
     temperature: float = 1.0
     card: str = ""
     training: dict = field(default_factory=dict)
+    detector: Detector | None = None
+    rejection: Rejection | None = None
 
     def __post_init__(self) -> None:
         size, n_classes = self.transform.size, len(self.classes)
@@ -109,7 +141,7 @@ class ModelBundle:
         both = [*self.training["materials"], *self.training["start_materials"]]
         return frozenset((int(number), str(name)) for number, name in both)
 
-    def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
+    def outputs(self, images: np.ndarray) -> Outputs:
         """Classify preprocessed patterns.
 
         Parameters
@@ -119,15 +151,62 @@ class ModelBundle:
 
         Returns
         -------
-        probabilities
-            Calibrated probabilities of shape (n, classes) and data type float32.
+        outputs
+            Probabilities, and the kinds of the images if there is a detector.
         """
-        channels = self.network.input_shape[-1]
-        images = np.repeat(images, channels, axis=-1)
-        logits = np.asarray(self.network.predict_on_batch(images), dtype=np.float64)
-        logits = (logits - logits.max(axis=1, keepdims=True)) / self.temperature
-        exponentials = np.exp(logits)
-        return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+        if self.detector is None:
+            logits, kinds = self.logits(images), None
+        else:
+            features, logits = self.features_and_logits(images)
+            kinds = self.detector(features, logits).astype(np.float32)
+        return Outputs(softmax(logits / self.temperature, axis=1).astype(np.float32), kinds)
+
+    def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of :meth:`outputs`."""
+        return softmax(self.logits(images) / self.temperature, axis=1).astype(np.float32)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return the network's outputs.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`outputs`.
+
+        Returns
+        -------
+        logits
+            Values before calibration, of shape (n, classes) and data type float64.
+        """
+        return np.asarray(self.network.predict_on_batch(self._inputs(images)), np.float64)
+
+    def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the last layer sees, and what it makes of that.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`outputs`.
+
+        Returns
+        -------
+        features
+            Values of shape (n, features) and data type float64.
+        logits
+            Values of shape (n, classes) and data type float64.
+        """
+        features, logits = self._with_features.predict_on_batch(self._inputs(images))
+        return np.asarray(features, np.float64), np.asarray(logits, np.float64)
+
+    @cached_property
+    def _with_features(self) -> keras.Model:
+        import keras
+
+        last = self.network.layers[-1]
+        return keras.Model(self.network.inputs, [last.input, last.output])
+
+    def _inputs(self, images: np.ndarray) -> np.ndarray:
+        return np.repeat(images, self.network.input_shape[-1], axis=-1)
 
     def save(self, folder: str | os.PathLike, overwrite: bool = False) -> Path:
         """Write the bundle to a folder.
@@ -149,65 +228,35 @@ class ModelBundle:
         FileExistsError
             If the folder exists and is not to be replaced, or is something else than a bundle.
         """
-        folder = Path(folder)
-        check_bundle_folder(folder, overwrite)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        contents = {_WEIGHTS: _pack_weights(self.network), _CARD: self.card.encode()}
+        return write_folder(folder, self.contents(), overwrite)
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the files of the bundle by name."""
+        contents = {_WEIGHTS: _pack_weights(self.network), CARD: self.card.encode()}
+        if self.detector is not None:
+            contents[_DETECTOR] = _pack(self.detector.to_arrays())
         description = {
-            "format": BUNDLE_FORMAT,
             "name": self.name,
             "architecture": self.architecture,
             "input_shape": list(self.network.input_shape[1:]),
             **self.classes.to_dict(),
             "transform": self.transform.to_dict(),
             "temperature": self.temperature,
+            "rejection": None if self.rejection is None else self.rejection.to_dict(),
             "training": self.training,
-            "sha256": {file: _sha256(content) for file, content in contents.items()},
         }
-        description["sha256"][_JSON] = _sha256_of_description(description)
-        contents[_JSON] = (json.dumps(description, indent=2) + "\n").encode()
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            for file, content in contents.items():
-                (temporary / file).write_bytes(content)
-            temporary.chmod(0o755)
-            if folder.exists():
-                # The old bundle goes only when the new one is in its place.
-                folder.rename(temporary.with_suffix(".old"))
-            temporary.rename(folder)
-            shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return folder
+        return with_description(description, contents)
 
 
-def check_bundle_folder(folder: str | os.PathLike, overwrite: bool) -> None:
-    """Raise FileExistsError if a bundle may not be saved to a folder.
-
-    Parameters
-    ----------
-    folder
-        Folder to make.
-    overwrite
-        Whether to replace a bundle of this name.
-    """
-    folder = Path(folder)
-    if folder.exists() and not (overwrite and (folder / _JSON).is_file()):
-        raise FileExistsError(
-            f"{folder} exists. Give another name, or overwrite=True if it is a model bundle."
-        )
-
-
-def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBundle:
-    """Read a bundle from a folder.
+def read_bundle(folder: str | os.PathLike, description: Mapping) -> ModelBundle:
+    """Read the bundle of a single network.
 
     Parameters
     ----------
     folder
         Folder that :meth:`ModelBundle.save` wrote.
-    sha256
-        Expected SHA-256 of its ``bundle.json``. If not given, only the other files are checked,
-        against the sums in ``bundle.json``.
+    description
+        Content of its ``bundle.json``.
 
     Returns
     -------
@@ -217,21 +266,16 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
     Raises
     ------
     BundleError
-        If the folder is no bundle, was altered, or needs a newer version of this package.
+        If the folder is no bundle of a network, or was altered.
     """
-    description = read_description(folder, sha256)
-    contents = {file: _read(Path(folder) / file) for file in (_WEIGHTS, _CARD)}
-    for file, content in contents.items():
-        if _sha256(content) != description["sha256"].get(file):
-            raise BundleError(
-                f"{Path(folder) / file} is not the file that was saved: its SHA-256 is "
-                f"{_sha256(content)}, not {description['sha256'].get(file)}. Fetch the model again."
-            )
+    contents = read_parts(folder, description)
     try:
         classes = classes_from_dict(description)
         network = _build_in_single_precision(
             description["architecture"], tuple(description["input_shape"]), len(classes)
         )
+        rejection = description["rejection"]
+        detector = contents.get(_DETECTOR)
         bundle = ModelBundle(
             name=description["name"],
             architecture=description["architecture"],
@@ -239,76 +283,15 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
             classes=classes,
             transform=PatternTransform.from_dict(description["transform"]),
             temperature=float(description["temperature"]),
-            card=contents[_CARD].decode(),
+            card=contents[CARD].decode(),
             training=description["training"],
+            detector=None if detector is None else Detector.from_arrays(_unpack(detector)),
+            rejection=None if rejection is None else Rejection.from_dict(rejection),
         )
         _unpack_weights(network, contents[_WEIGHTS])
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{folder} is no usable model bundle: {error}") from error
     return bundle
-
-
-def read_description(folder: str | os.PathLike, sha256: str | None = None) -> dict:
-    """Read what a bundle says of itself, without its weights.
-
-    Parameters
-    ----------
-    folder
-        Folder that :meth:`ModelBundle.save` wrote.
-    sha256
-        Expected SHA-256 of its ``bundle.json``.
-
-    Returns
-    -------
-    description
-        Content of ``bundle.json``.
-
-    Raises
-    ------
-    BundleError
-        If there is no such file, or it is not as expected.
-    """
-    path = Path(folder) / _JSON
-    content = _read(path)
-    if sha256 is not None and _sha256(content) != sha256:
-        raise BundleError(
-            f"{path} was altered: its SHA-256 is {_sha256(content)}, not {sha256}. Install the "
-            "package again."
-        )
-    try:
-        description = json.loads(content)
-        found = description["format"]
-        complete = isinstance(description["sha256"], dict)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} does not describe a model bundle: {error!r}.") from error
-    if complete and description["sha256"].get(_JSON) != _sha256_of_description(description):
-        raise BundleError(f"{path} is not the file that was saved. Fetch the model again.")
-    if found != BUNDLE_FORMAT or not complete:
-        raise BundleError(
-            f"{path} has bundle format {found!r}; this version of kikuchipy_cnn reads format "
-            f"{BUNDLE_FORMAT}."
-        )
-    return description
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(
-            f"{path.parent} is no model bundle: it needs the files {_JSON}, {_WEIGHTS} and {_CARD}"
-            f", but {path.name} cannot be read ({error.strerror})."
-        ) from error
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _sha256_of_description(description: dict) -> str:
-    """Sum over all of a description but the sum itself."""
-    sums = {file: value for file, value in description["sha256"].items() if file != _JSON}
-    return _sha256(json.dumps(description | {"sha256": sums}, sort_keys=True).encode())
 
 
 def _build_in_single_precision(*arguments) -> keras.Model:
@@ -331,11 +314,20 @@ def _pack_weights(network: keras.Model) -> bytes:
     }
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("The network has weights that are not finite in 16 bits.")
+    return _pack(arrays)
+
+
+def _unpack_weights(network: keras.Model, content: bytes) -> None:
+    arrays = _unpack(content)
+    network.set_weights([arrays[key].astype(np.float32) for key in sorted(arrays)])
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
-def _unpack_weights(network: keras.Model, content: bytes) -> None:
+def _unpack(content: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as data:
-        network.set_weights([data[key].astype(np.float32) for key in sorted(data.files)])
+        return dict(data)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from kikuchipy_cnn.models.bundle import ModelBundle, load_bundle, read_description
+from kikuchipy_cnn.models._folder import read_description
+from kikuchipy_cnn.models.bundle import ModelBundle
+from kikuchipy_cnn.models.ensemble import Ensemble, joined, load_bundle
 
 _PACKAGED = Path(str(files("kikuchipy_cnn.models"))) / "packaged"
 
@@ -51,7 +54,7 @@ def describe_model(name: str | os.PathLike) -> dict:
     return read_description(*_locate(name))
 
 
-def load_model(name: str | os.PathLike = "xception_fewshot") -> ModelBundle:
+def load_model(name: str | os.PathLike = "xception_fewshot") -> ModelBundle | Ensemble:
     """Load a model.
 
     Parameters
@@ -61,8 +64,8 @@ def load_model(name: str | os.PathLike = "xception_fewshot") -> ModelBundle:
 
     Returns
     -------
-    bundle
-        The model. Nothing of it is run while it is loaded.
+    model
+        The model, or an ensemble of several. Nothing of it is run while it is loaded.
 
     Raises
     ------
@@ -72,6 +75,37 @@ def load_model(name: str | os.PathLike = "xception_fewshot") -> ModelBundle:
         If a bundle is incomplete or was altered.
     """
     return load_bundle(*_locate(name))
+
+
+def as_model(
+    model: str
+    | os.PathLike
+    | ModelBundle
+    | Ensemble
+    | Sequence[str | os.PathLike | ModelBundle | Ensemble],
+) -> ModelBundle | Ensemble:
+    """Load what is not loaded yet.
+
+    Parameters
+    ----------
+    model
+        Name, path or model, or several of these, which become an ensemble.
+
+    Returns
+    -------
+    model
+        Model or ensemble.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or several do not fit together.
+    """
+    if isinstance(model, ModelBundle | Ensemble):
+        return model
+    if isinstance(model, str | os.PathLike):
+        return load_model(model)
+    return joined([as_model(one) for one in model])
 
 
 def _locate(name: str | os.PathLike) -> tuple[Path, str | None]:

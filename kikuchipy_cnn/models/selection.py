@@ -29,7 +29,8 @@ def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> Mode
     Returns
     -------
     model
-        Model of the same name, temperature and training, with a network of its own.
+        Model of the same name, temperature and training, with a network of its own. It rejects no
+        pattern, as what is outside its classes is another question now.
 
     Raises
     ------
@@ -53,4 +54,6 @@ def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> Mode
         classes=classes,
         card=f"{note}\n\n{model.card}" if model.card else "",
         training=copy.deepcopy(model.training),
+        detector=None,
+        rejection=None,
     )

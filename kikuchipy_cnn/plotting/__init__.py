@@ -1,4 +1,5 @@
-"""Figures of maps and patterns, of how well a model does, and of how it was trained.
+"""Figures of maps and patterns, of how well a model does, how far its answers are to be trusted,
+and of how it was trained.
 
 The figures are made without pyplot, so that they need no backend, and are not kept alive after use.
 Save one with :meth:`~matplotlib.figure.Figure.savefig`.
@@ -14,13 +15,23 @@ from kikuchipy_cnn.plotting.evaluation import (
 from kikuchipy_cnn.plotting.maps import plot_patterns, plot_space_groups
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.plotting.training import plot_shots_curve, plot_training_curves
+from kikuchipy_cnn.plotting.uncertainty import (
+    plot_confidence,
+    plot_drift,
+    plot_reliability,
+    plot_risk_coverage,
+)
 
 __all__ = [
     "plot_accuracy_by_atomic_number",
+    "plot_confidence",
     "plot_confusion",
+    "plot_drift",
     "plot_orientations",
     "plot_patterns",
     "plot_quality",
+    "plot_reliability",
+    "plot_risk_coverage",
     "plot_scores",
     "plot_shots_curve",
     "plot_space_groups",

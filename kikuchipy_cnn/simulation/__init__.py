@@ -13,6 +13,7 @@ from kikuchipy_cnn.simulation.library import (
     vary_phase,
 )
 from kikuchipy_cnn.simulation.master_pattern import simulate_master_pattern
+from kikuchipy_cnn.simulation.non_patterns import NON_PATTERNS, sample_non_patterns
 from kikuchipy_cnn.simulation.phases import load_phases
 from kikuchipy_cnn.simulation.phases.crystallography import (
     SuperlatticeStrength,
@@ -25,6 +26,7 @@ from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.simulation.signals import simulate_map, simulate_patterns
 
 __all__ = [
+    "NON_PATTERNS",
     "BlochParameters",
     "Cameras",
     "Disturbances",
@@ -41,6 +43,7 @@ __all__ = [
     "load_phases",
     "phase_from_cif",
     "phase_from_structure",
+    "sample_non_patterns",
     "save_master_pattern",
     "simulate_map",
     "simulate_master_pattern",

@@ -1,10 +1,12 @@
 """Training of networks, on labelled patterns and on endless simulated ones."""
 
 from kikuchipy_cnn.training.augmentation import Augmentation
+from kikuchipy_cnn.training.calibration import calibrate
 from kikuchipy_cnn.training.few_shot import FewShotTrainer, TrainingResult
 from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource
 from kikuchipy_cnn.training.manifest import read_manifest
 from kikuchipy_cnn.training.protocol import FewShotProtocol
+from kikuchipy_cnn.training.rejection import fit_rejection
 from kikuchipy_cnn.training.splits import Split, leave_material_out, split_patterns
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "PatternSource",
     "Split",
     "TrainingResult",
+    "calibrate",
+    "fit_rejection",
     "leave_material_out",
     "read_manifest",
     "split_patterns",

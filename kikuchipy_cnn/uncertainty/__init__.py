@@ -1,0 +1,21 @@
+"""How far an answer is to be trusted, and when to give none."""
+
+from kikuchipy_cnn.uncertainty.measures import (
+    FeatureDistance,
+    energy,
+    mutual_information,
+    spread,
+)
+from kikuchipy_cnn.uncertainty.rejection import Detector, Rejection, RejectReason
+from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
+
+__all__ = [
+    "Detector",
+    "FeatureDistance",
+    "RejectReason",
+    "Rejection",
+    "RiskCoverage",
+    "energy",
+    "mutual_information",
+    "spread",
+]

@@ -1,0 +1,242 @@
+"""Patterns that are given no answer, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from scipy.special import softmax
+
+from kikuchipy_cnn.uncertainty.measures import logit_summaries
+from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
+
+__all__ = ["KINDS", "Detector", "RejectReason", "Rejection", "reject_reasons"]
+
+# What an image can be of.
+KINDS = ("known phase", "other phase", "no pattern")
+_ARRAYS = ("mean", "scale", "kernel", "bias")
+# Weight of the mean loss against half the sum of the squared weights. Chosen on phases outside the
+# classes that the weights were not fitted to.
+_LOSS_WEIGHT = 30.0
+_ITERATIONS = 500
+
+
+class RejectReason(IntEnum):
+    """Why a pattern is given no answer."""
+
+    INDEXED = 0
+    INVALID = 1
+    NO_DIFFRACTION = 2
+    OUTSIDE_CLASSES = 3
+    DOUBTFUL = 4
+
+    @property
+    def meaning(self) -> str:
+        """The reason in words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    RejectReason.INDEXED: "indexed",
+    RejectReason.INVALID: "not a valid pattern",
+    RejectReason.NO_DIFFRACTION: "no diffraction",
+    RejectReason.OUTSIDE_CLASSES: "outside the classes",
+    RejectReason.DOUBTFUL: "too doubtful",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """Tells patterns of known phases from those of others and from images without a pattern.
+
+    A multinomial logistic regression on what the last layer of a network sees and on summaries of
+    its logits. Showing it examples of what is to be refused is outlier exposure (Hendrycks et al.,
+    ICLR 2019). Make one with :meth:`fit`.
+
+    Parameters
+    ----------
+    mean, scale
+        Mean and standard deviation of each input, of shape (inputs,).
+    kernel
+        Weights of shape (inputs, 3).
+    bias
+        Constants of shape (3,).
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together or are not finite.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __post_init__(self) -> None:
+        n = len(self.mean)
+        expected = {"mean": (n,), "scale": (n,), "kernel": (n, len(KINDS)), "bias": (len(KINDS),)}
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if np.shape(array) != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} of a detector must be finite and of shape {shape}.")
+
+    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Probability that images are of each kind.
+
+        Parameters
+        ----------
+        features
+            Input of the last layer, of shape (n, features).
+        logits
+            Its output, of shape (n, classes).
+
+        Returns
+        -------
+        kinds
+            Probabilities of a known phase, another phase and no pattern, of shape (n, 3), as if all
+            three were equally frequent.
+        """
+        inputs = (_inputs(features, logits) - self.mean) / self.scale
+        return softmax(inputs @ self.kernel + self.bias, axis=1)
+
+    @classmethod
+    def fit(cls, features: np.ndarray, logits: np.ndarray, kinds: np.ndarray) -> Detector:
+        """Fit a detector to examples.
+
+        Parameters
+        ----------
+        features, logits
+            As for a call.
+        kinds
+            Index of each one's kind, of shape (n,): 0 for a known phase, 1 for another one, 2 for
+            no pattern. Each kind counts the same, however many examples it has.
+
+        Returns
+        -------
+        detector
+            Detector with weights of 32 bits.
+
+        Raises
+        ------
+        ValueError
+            If a kind has no example.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        missing = [kind for i, kind in enumerate(KINDS) if not (np.asarray(kinds) == i).any()]
+        if missing:
+            raise ValueError(f"There is no example of {', '.join(missing)}. Give some of each.")
+        inputs = _inputs(features, logits)
+        mean, scale = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 1e-6)
+        regression = LogisticRegression(
+            C=_LOSS_WEIGHT / len(kinds), max_iter=_ITERATIONS, class_weight="balanced"
+        ).fit((inputs - mean) / scale, kinds)
+        values = (mean, scale, regression.coef_.T, regression.intercept_)
+        return cls(*(np.asarray(value, np.float32) for value in values))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Detector:
+        """Make a detector from what :meth:`to_arrays` returned."""
+        return cls(*(np.asarray(arrays[name], np.float32) for name in _ARRAYS))
+
+
+@dataclass(frozen=True, eq=False)
+class Rejection:
+    """When a model gives no answer.
+
+    Parameters
+    ----------
+    curve
+        Risk against coverage of the model, on patterns described by *patterns*.
+    threshold
+        Confidence below which a pattern gets no answer unless the user sets a risk.
+    patterns
+        What the curve was measured on.
+
+    Raises
+    ------
+    ValueError
+        If the threshold is not in [0, 1].
+    """
+
+    curve: RiskCoverage
+    threshold: float
+    patterns: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold={self.threshold} must be from 0 to 1.")
+
+    def threshold_for(self, max_risk: float | None) -> float:
+        """Return the lowest confidence that gets an answer.
+
+        Parameters
+        ----------
+        max_risk
+            Part of the answers that may be wrong, or None for the default threshold.
+
+        Raises
+        ------
+        ValueError
+            If the risk cannot be had.
+        """
+        return self.threshold if max_risk is None else self.curve.threshold_for_risk(max_risk)
+
+    def to_dict(self) -> dict:
+        """Return all of it, ready for JSON."""
+        return {
+            "curve": self.curve.to_dict(),
+            "threshold": self.threshold,
+            "patterns": self.patterns,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> Rejection:
+        """Make one from what :meth:`to_dict` returned."""
+        curve = RiskCoverage.from_dict(values["curve"])
+        return cls(curve, float(values["threshold"]), str(values["patterns"]))
+
+
+def reject_reasons(
+    confidence: np.ndarray, kinds: np.ndarray | None, valid: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Tell which patterns get no answer, and why.
+
+    Parameters
+    ----------
+    confidence
+        Confidence of each pattern, of shape (n,).
+    kinds
+        Probabilities of the three kinds, of shape (n, 3), or None if the model has no detector.
+    valid
+        False where a pattern is constant or not finite, of shape (n,).
+    threshold
+        Lowest confidence that gets an answer.
+
+    Returns
+    -------
+    reasons
+        Values of :class:`RejectReason`, of shape (n,) and data type uint8. A pattern whose
+        confidence is too low is called what it most probably is: no pattern, one of another phase,
+        or, if it most probably is of a known phase, doubtful.
+    """
+    reasons = np.full(len(confidence), RejectReason.INDEXED, np.uint8)
+    low = confidence < threshold
+    reasons[low] = RejectReason.DOUBTFUL
+    if kinds is not None:
+        kind = kinds.argmax(axis=1)
+        reasons[low & (kind == KINDS.index("other phase"))] = RejectReason.OUTSIDE_CLASSES
+        reasons[low & (kind == KINDS.index("no pattern"))] = RejectReason.NO_DIFFRACTION
+    reasons[~valid] = RejectReason.INVALID
+    return reasons
+
+
+def _inputs(features: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.asarray(features, np.float64), logit_summaries(logits)], axis=1)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from kikuchipy_cnn.uncertainty import Detector, Rejection, RejectReason, RiskCoverage
+from kikuchipy_cnn.uncertainty.rejection import reject_reasons
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Features of three kinds that overlap little, and logits that say nothing."""
+    rng = np.random.default_rng(3)
+    kinds = np.repeat([0, 1, 2], (600, 300, 60))
+    features = rng.normal(size=(len(kinds), 5))
+    features[np.arange(len(kinds)), kinds] += 4
+    return features, np.zeros((len(kinds), 3)), kinds
+
+
+class TestDetector:
+    def test_tells_kinds_apart(self, examples):
+        features, logits, kinds = examples
+        found = Detector.fit(features[::2], logits[::2], kinds[::2])(features[1::2], logits[1::2])
+        assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
+        for kind in range(3):
+            assert (found.argmax(axis=1) == kind)[kinds[1::2] == kind].mean() > 0.9
+
+    def test_looks_at_logits_too(self, examples):
+        _, _, kinds = examples
+        rng = np.random.default_rng(0)
+        nothing = rng.normal(size=(len(kinds), 2))
+        # Known phases have one large logit, others none, and images without a pattern two.
+        logits = rng.normal(size=(len(kinds), 3))
+        logits[kinds == 0, 0] += 20
+        logits[kinds == 2, :2] += 20
+        found = Detector.fit(nothing, logits, kinds)(nothing, logits)
+        assert (found.argmax(axis=1) == kinds).mean() > 0.9
+
+    def test_round_trip(self, examples):
+        features, logits, kinds = examples
+        detector = Detector.fit(features, logits, kinds)
+        again = Detector.from_arrays(detector.to_arrays())
+        assert (again(features, logits) == detector(features, logits)).all()
+
+    def test_missing_kind(self, examples):
+        features, logits, kinds = examples
+        with pytest.raises(ValueError, match="no example of no pattern"):
+            Detector.fit(features, logits, np.minimum(kinds, 1))
+
+    def test_arrays_that_do_not_fit(self):
+        with pytest.raises(ValueError, match="kernel of a detector"):
+            Detector(np.zeros(4), np.ones(4), np.zeros((4, 2)), np.zeros(3))
+        with pytest.raises(ValueError, match="bias of a detector"):
+            Detector(np.zeros(4), np.ones(4), np.zeros((4, 3)), np.array([0, np.nan, 0]))
+
+
+class TestReasons:
+    kinds = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])
+
+    def test_each(self):
+        confidence = np.array([0.6, 0.4, 0.4, 0.4])
+        reasons = reject_reasons(confidence, self.kinds, np.ones(4, bool), 0.5)
+        assert reasons.tolist() == [
+            RejectReason.INDEXED,
+            RejectReason.DOUBTFUL,
+            RejectReason.OUTSIDE_CLASSES,
+            RejectReason.NO_DIFFRACTION,
+        ]
+
+    def test_what_is_sure_enough_is_not_asked_for_its_kind(self):
+        assert not reject_reasons(np.full(4, 0.5), self.kinds, np.ones(4, bool), 0.5).any()
+
+    def test_invalid(self):
+        reasons = reject_reasons(np.ones(4), None, np.array([True, False, True, True]), 0.0)
+        assert reasons.tolist() == [0, RejectReason.INVALID, 0, 0]
+
+    def test_without_a_detector_all_is_doubt(self):
+        reasons = reject_reasons(np.array([0.1, 0.9]), None, np.ones(2, bool), 0.5)
+        assert reasons.tolist() == [RejectReason.DOUBTFUL, RejectReason.INDEXED]
+
+    def test_meanings_differ(self):
+        assert len({reason.meaning for reason in RejectReason}) == 5
+
+
+class TestRejection:
+    @pytest.fixture
+    def rejection(self):
+        confidence = np.linspace(0.001, 1, 1000)
+        curve = RiskCoverage.from_scores(confidence, confidence < 0.2)
+        return Rejection(curve, 0.1, "made up")
+
+    def test_threshold(self, rejection):
+        assert rejection.threshold_for(None) == 0.1
+        # All above 0.2 are right, and 5 % of all may be wrong.
+        assert 0.15 < rejection.threshold_for(0.05) < 0.2
+        assert rejection.threshold_for(0.01) > rejection.threshold_for(0.05)
+
+    def test_risk_that_cannot_be_had(self, rejection):
+        with pytest.raises(ValueError, match="cannot be had"):
+            rejection.threshold_for(0)
+
+    def test_round_trip(self, rejection):
+        again = Rejection.from_dict(rejection.to_dict())
+        assert again.to_dict() == rejection.to_dict()
+
+    def test_threshold_out_of_range(self, rejection):
+        with pytest.raises(ValueError, match="threshold=1.5"):
+            Rejection(rejection.curve, 1.5, "")
