@@ -102,7 +102,7 @@ def measure(model: ModelBundle, n_seen: int, n_left_out: int, seed: int, real: P
             (source,) = patterns.sources
             patterns = replace(patterns, sources=(replace(source, signal_mask=_circle(size)),))
             result["circular"] = summary(judge(model, patterns))
-    papers = [name for name in PAPERS if _group(name) in model.classes]
+    papers = [name for name in PAPERS if group(name) in model.classes]
     result["papers"] = details(_evaluate(model, papers, 4 * n_seen, 71, "medium", seed + 2))
     result["emsoft"] = {level: emsoft_nickel(model, level, seed) for level in NOISE_LEVELS}
     result["real"] = real_patterns(model, real)
@@ -117,7 +117,7 @@ def phases_of(model: ModelBundle) -> tuple[list[str], list[str]]:
             "`kikuchipy-cnn evaluate`."
         )
     seen = sorted(name for number, name in model.trained_materials if number in model.classes)
-    left_out = [n for n in model.training["left_out_phases"] if _group(n) in model.classes]
+    left_out = [n for n in model.training["left_out_phases"] if group(n) in model.classes]
     return seen, left_out
 
 
@@ -127,12 +127,12 @@ def _groups() -> dict[str, int]:
     return {name: entry.space_group for name, entry in load_phase_table().items()}
 
 
-def _group(name: str) -> int:
+def group(name: str) -> int:
     return _groups()[name]
 
 
 @cache
-def _master_patterns() -> tuple[list[str], np.ndarray]:
+def master_patterns() -> tuple[list[str], np.ndarray]:
     """Names and master patterns of the packaged phases of m-3m; one hemisphere says all."""
     library = load_library()
     names = [name for name in library.names if 221 <= library.space_groups[name] <= 230]
@@ -141,8 +141,8 @@ def _master_patterns() -> tuple[list[str], np.ndarray]:
 
 def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> LabelledPatterns:
     """Equally many patterns of each phase, of 8 bit, as of one map."""
-    known, master_patterns = _master_patterns()
-    chosen = master_patterns[[known.index(name) for name in names]]
+    known, masters = master_patterns()
+    chosen = masters[[known.index(name) for name in names]]
     sampler = PatternSampler(chosen, np.ones(len(names)), size, disturbances(level), seed)
     patterns = np.empty((len(names), n, size, size), np.uint8)
     for i, only in enumerate(np.eye(len(names))):
@@ -155,7 +155,7 @@ def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> Lab
         sources=(PatternSource(patterns.reshape(-1, size, size)),),
         source=np.zeros(len(material), int),
         index=np.arange(len(material)),
-        space_group=np.array([_group(name) for name in material]),
+        space_group=np.array([group(name) for name in material]),
         material=material,
         map_name=material,
     )
@@ -278,7 +278,9 @@ def real_patterns(model: ModelBundle, folder: Path = REAL_PATTERNS) -> dict[str,
 def _found(signals: Iterable[EBSD], model: ModelBundle, number: int) -> dict:
     """Counts of the space groups that signals of one are given."""
     with contextlib.redirect_stdout(io.StringIO()):
-        maps = [s.classify_space_group(model, show_progressbar=False) for s in signals]
+        maps = [
+            s.classify_space_group(model, reject=False, show_progressbar=False) for s in signals
+        ]
     counts = Counter(int(i) for xmap in maps for i in xmap.phase_id)
     mean = np.concatenate([xmap.prop[probability_property(number)] for xmap in maps]).mean()
     n = sum(xmap.size for xmap in maps)

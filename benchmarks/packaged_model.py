@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,12 +26,19 @@ from typing import TYPE_CHECKING
 
 import accuracy
 import numpy as np
+import uncertainty
 from accuracy import LEAST_VISIBLE, REAL_PATTERNS
 from accuracy import PAPERS as _PAPERS_NAMES
 from scipy.ndimage import gaussian_filter
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
-from kikuchipy_cnn.models import ModelBundle, build_network, load_bundle, select_space_groups
+from kikuchipy_cnn.models import (
+    Ensemble,
+    ModelBundle,
+    build_network,
+    load_bundle,
+    select_space_groups,
+)
 from kikuchipy_cnn.models.acceleration import (
     in_precision,
     with_fused_normalisation,
@@ -39,11 +47,10 @@ from kikuchipy_cnn.models.acceleration import (
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 from kikuchipy_cnn.simulation import BlochParameters, PhaseJitter, load_phases
-from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, build_library, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
-from kikuchipy_cnn.training.calibration import fit_temperature
+from kikuchipy_cnn.training.network_outputs import members_of
 from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
 
 if TYPE_CHECKING:
@@ -449,7 +456,7 @@ def evaluate(options: argparse.Namespace) -> None:
         numbers = SIX if options.six else CLASSES.ids
         bundle = some_groups(options.name, architecture, network, numbers, transform)
     bundle.training = {"stages": stages, "left_out_phases": task.left_out}
-    bundle.temperature = calibrate(bundle)
+    bundle = uncertainty.prepare(bundle)
     # Judged is what ships, with weights of 16 bits.
     folder = bundle.save(options.work / options.name, overwrite=True)
     bundle = load_bundle(folder)
@@ -474,15 +481,34 @@ def package(options: argparse.Namespace) -> None:
     print(f"{bundle!r} is packaged in {folder}")
 
 
-def calibrate(bundle: ModelBundle) -> float:
-    """Temperature for patterns of the phases trained on, at all levels of noise."""
-    seen, _ = accuracy.phases_of(bundle)
-    logits, labels = [], []
-    for i, level in enumerate(NOISE_LEVELS):
-        judged = accuracy.judge(bundle, accuracy.simulated(seen, 4, 71, level, seed=100 + i))
-        logits.append(np.log(np.maximum(judged.probabilities, 1e-30)))
-        labels.append([bundle.classes.index(number) for number in judged.true])
-    return fit_temperature(np.concatenate(logits), np.concatenate(labels))
+def ensemble(options: argparse.Namespace) -> None:
+    """Put narrow networks together into an ensemble, calibrate, measure and write it."""
+    with in_precision("float32"):
+        members, stages = [], []
+        for i, work in enumerate(options.members):
+            architecture, network, of_member = read_network(work)
+            if i in options.mirrored:
+                network = mirrored(network)
+            transform = PatternTransform(size=network.input_shape[1])
+            name = f"{options.name}_{i}"
+            member = some_groups(name, architecture, network, SIX, transform)
+            member.training = {"stages": of_member, "left_out_phases": Task().left_out}
+            members.append(member)
+            stages.append(of_member)
+    training = {
+        "left_out_phases": members[0].training["left_out_phases"],
+        "mirrored": list(options.mirrored),
+    }
+    model = uncertainty.prepare(Ensemble(options.name, tuple(members), training=training))
+    folder = model.save(options.into, overwrite=True)
+    model = load_bundle(folder)
+    result = accuracy.measure(model, options.seen, options.left_out, 11, REAL_PATTERNS)
+    options.into.with_suffix(".json").write_text(
+        json.dumps(result, indent=1, default=accuracy.plain)
+    )
+    model.card = write_ensemble_card(model, stages, result)
+    model.save(folder, overwrite=True)
+    print(model.card)
 
 
 def write_card(bundle: ModelBundle, stages: list[dict], task: Task, result: dict) -> str:
@@ -548,8 +574,7 @@ others of the papers' materials, were drawn. A stage that ends before its last s
 there, with its learning rate still high. {last.get("note", "")}
 {changes}
 {growth}
-Probabilities are calibrated: temperature {bundle.temperature:.3f}, fitted on other simulated
-patterns of the phases trained on, at all levels of noise.
+{_doubt(bundle)}
 
 {accuracy.report(result)}
 
@@ -558,8 +583,7 @@ they are no blind test; they are few, of three phases and few orientations.
 
 ## Limits
 
-- Only these space groups are known: a pattern of any other phase, or of no crystal, is given to one
-  of them. Low scores and high entropy hint at that; there is no rejection yet.
+{_LIMITS_OF_REJECTION}
 - Ordered phases whose elements are close in atomic number (FeNi3, FeTi, Ni3Ga) look like their
   disordered parents, and NaF and KCl like simple cubic crystals. No network can tell them apart
   from one pattern of usual quality.
@@ -574,6 +598,81 @@ python benchmarks/accuracy.py {bundle.name}
 
 The first command takes about three hours on two cores, goes on where it was broken off, and uses a
 GPU where Keras' backend has one.
+"""
+
+
+_LIMITS_OF_REJECTION = """\
+- Only these space groups are known. By default a pattern of any other phase, or of no crystal, is
+  refused where it is told apart: nearly all images without a pattern, about two thirds of patterns
+  of other phases. The rest is given to one of these space groups.
+- The risk of answers was measured on simulated patterns; that of real ones is higher."""
+
+
+def _doubt(model: ModelBundle | Ensemble) -> str:
+    """How a model came to know its doubt."""
+    temperatures = ", ".join(f"{x.temperature:.3f}" for x in members_of(model))
+    if isinstance(model, Ensemble):
+        temperatures += f"; of the mean {model.temperature:.3f}"
+    coverage, risk = model.rejection.curve.at(model.rejection.threshold)
+    text = (
+        f"Probabilities are calibrated: temperatures {temperatures}, fitted on other simulated "
+        "patterns at all levels of noise, with all space groups alike, "
+        f"{uncertainty.SHARE_LEFT_OUT:.0%} of them of phases left out. Where the confidence "
+        "(probability of the winner, times that of a known phase) is below "
+        f"{model.rejection.threshold:.3f}, no answer is given. Of the patterns that this was "
+        f"measured on, {coverage:.1%} then get one, {risk:.1%} of these a wrong one: "
+        f"{model.rejection.patterns}. docs/uncertainty.md has the figures, from `python "
+        f"benchmarks/uncertainty.py measure {model.name} --output uncertainty`."
+    )
+    return "## Doubt\n\n" + textwrap.fill(text, 100)
+
+
+def write_ensemble_card(model: Ensemble, stages: list[list[dict]], result: dict) -> str:
+    rows = "\n".join(
+        f"| {i} | {'yes' if i in model.training['mirrored'] else 'no'} "
+        f"| {sum(x['steps_done'] * x['protocol']['batch_size'] for x in of_member):,} "
+        f"| {', '.join(str(x['seed']) for x in of_member)} | {of_member[-1].get('note', '')} |"
+        for i, of_member in enumerate(stages)
+    )
+    size = model.transform.size
+    about = textwrap.fill(
+        f"{len(model.members)} networks of the architecture xception_narrow for {size} x {size} "
+        f"pixels, six of the ten space groups of m-3m ({', '.join(map(str, model.classes.ids))}), "
+        "whose probabilities are averaged. Data and protocol are those of `fast_fewshot`: "
+        "simulated patterns only.",
+        100,
+    )
+    return f"""# {model.name}
+
+{about}
+
+## Members
+
+All began with one training of 10,000 steps; they differ in what they saw after that (seeds of the
+patterns, ranges of imperfections), in how many of their last blocks were started anew, and in
+whether they see patterns mirrored. Each member's folder has the record of its stages.
+
+| member | mirrored | patterns seen | seeds | note |
+|---|---|---|---|---|
+{rows}
+
+{_doubt(model)}
+
+{accuracy.report(result)}
+
+## Limits
+
+{_LIMITS_OF_REJECTION}
+- Members that share their first steps agree more than independent ones would: their disagreement
+  understates the doubt.
+
+## Reproduce
+
+```
+python benchmarks/packaged_model.py train ...  # for each member, with the options of its record
+python benchmarks/packaged_model.py ensemble MEMBER ... --name {model.name} --into work/{model.name}
+python benchmarks/accuracy.py {model.name}
+```
 """
 
 
@@ -666,6 +765,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--note", required=True, help="what the card says of the choice")
     command.add_argument("--into", type=Path, required=True)
     command.set_defaults(run=average)
+    command = commands.add_parser("ensemble", help="put trained narrow networks together")
+    command.add_argument("members", type=Path, nargs="+", help="folders of runs")
+    command.add_argument("--mirrored", type=int, nargs="*", default=[], help="members, from 0")
+    command.add_argument("--name", required=True)
+    command.add_argument("--into", type=Path, required=True)
+    command.add_argument("--seen", type=int, default=8, help="patterns of each phase trained on")
+    command.add_argument("--left-out", type=int, default=60, help="of each phase left out")
+    command.set_defaults(run=ensemble)
     command = commands.add_parser("grow")
     command.add_argument("work", type=Path)
     command.add_argument("--into", type=Path, required=True)

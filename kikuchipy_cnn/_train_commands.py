@@ -184,7 +184,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 def _train(options: argparse.Namespace) -> None:
     from kikuchipy_cnn import io
     from kikuchipy_cnn.evaluation import evaluate
-    from kikuchipy_cnn.models.bundle import check_bundle_folder
+    from kikuchipy_cnn.models._folder import check_bundle_folder
     from kikuchipy_cnn.training import FewShotTrainer, read_manifest, split_patterns
     from kikuchipy_cnn.training.checkpoint import remove_state
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kikuchipy_cnn._adapt_command import add_adapt_parser
 from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._signals import load_signal
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
 
@@ -67,6 +69,21 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="file for the crystal map, .ang or .h5; can be given more than once",
     )
+    classify.add_argument(
+        "--prior",
+        nargs="+",
+        metavar="LABEL[=FRACTION]",
+        help="space groups that are possible, such as 225 229, or their fractions of the area, "
+        "such as 225=0.9 229=0.1",
+    )
+    classify.add_argument(
+        "--pooling-radius",
+        type=int,
+        default=0,
+        help="pool probabilities over neighbours of the same grain, up to so many steps away; "
+        "default is not to",
+    )
+    classify.add_argument("--doubt", type=Path, help="file for a picture of the confidence")
     _add_common_options(classify)
     classify.set_defaults(run=_classify)
 
@@ -91,14 +108,26 @@ def _parser() -> argparse.ArgumentParser:
 
     add_simulate_parser(commands)
     add_train_parsers(commands)
+    add_adapt_parser(commands)
     return parser
 
 
 def _add_common_options(parser: argparse.ArgumentParser, figure: bool = True) -> None:
     parser.add_argument(
         "--model",
-        default="xception_fewshot",
-        help="name of a packaged model or path of a bundle; default is %(default)s",
+        action="append",
+        help="name of a packaged model or path of a bundle; given more than once, their ensemble; "
+        "default is xception_fewshot",
+    )
+    doubt = parser.add_mutually_exclusive_group()
+    doubt.add_argument(
+        "--max-risk",
+        type=float,
+        help="part of the answers that may be wrong, such as 0.01; patterns of less confidence "
+        "than this takes are not indexed",
+    )
+    doubt.add_argument(
+        "--no-rejection", action="store_true", help="index patterns of any confidence"
     )
     if figure:
         parser.add_argument("--figure", type=Path, help="file for a picture of the map")
@@ -115,20 +144,25 @@ def _classify(options: argparse.Namespace) -> None:
     # Everything that can fail without the patterns fails before they are read.
     for output in options.output:
         io.check_output(output, options.overwrite)
-    if options.figure is not None:
-        check_figure(options.figure, options.overwrite)
+    for figure in (options.figure, options.doubt):
+        if figure is not None:
+            check_figure(figure, options.overwrite)
     _check_all_different(options)
-    signal = _load_signal(options.file)
+    signal = load_signal(options.file)
     if signal.axes_manager.navigation_size <= 1 and any(
         output.suffix.lower() == ".ang" for output in options.output
     ):
         raise ValueError(f"{options.file} holds a single pattern, which .ang cannot: give .h5.")
-    xmap = _run_classification(signal, options)
+    xmap = _run_classification(
+        signal, options, prior=_prior(options.prior), pooling_radius=options.pooling_radius
+    )
     for output in options.output:
         io.save(output, xmap, overwrite=options.overwrite)
         print(f"Map: {output}")
     if options.figure is not None:
         save_figure(plotting.plot_space_groups(xmap), options.figure)
+    if options.doubt is not None:
+        save_figure(plotting.plot_confidence(xmap), options.doubt)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -164,39 +198,47 @@ def _demo(options: argparse.Namespace) -> None:
     save_figure(plotting.plot_patterns(signal, xmap), figure)
 
 
-def _run_classification(signal, options: argparse.Namespace) -> CrystalMap:
-    from kikuchipy_cnn import classify_space_group, load_model
-    from kikuchipy_cnn.crystal_map import summary_table
+def _prior(entries: Sequence[str] | None) -> list | dict | None:
+    """Prior as labels, or labels with fractions, of text."""
+    if entries is None:
+        return None
+    pairs = [entry.rpartition("=") if "=" in entry else (entry, "", "") for entry in entries]
+    labels = [int(label) if label.isdecimal() else label for label, _, _ in pairs]
+    fractions = [fraction for _, _, fraction in pairs]
+    if not any(fractions):
+        return labels
+    try:
+        return dict(zip(labels, map(float, fractions), strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"--prior {' '.join(entries)}: give all labels a fraction, as in 225=0.9, or none."
+        ) from error
 
-    bundle = load_model(options.model)
+
+def _run_classification(signal, options: argparse.Namespace, **settings) -> CrystalMap:
+    from kikuchipy_cnn import classify_space_group
+    from kikuchipy_cnn.crystal_map import summary_table
+    from kikuchipy_cnn.models import as_model
+
+    names = options.model or ["xception_fewshot"]
+    model = as_model(names if len(names) > 1 else names[0])
     xmap = classify_space_group(
         signal,
-        bundle,
+        model,
+        max_risk=options.max_risk,
+        reject=not options.no_rejection,
         batch_size=options.batch_size,
         show_progressbar=False if options.no_progress else None,
+        **settings,
     )
-    print(summary_table(xmap, bundle.classes))
+    print(summary_table(xmap, model.classes))
     return xmap
-
-
-def _load_signal(file: str):
-    import kikuchipy as kp
-
-    if not Path(file).exists():
-        raise FileNotFoundError(f"There is no file {file!r}.")
-    try:
-        signal = kp.load(file, lazy=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"kikuchipy cannot read {file!r}: {error}") from error
-    if not isinstance(signal, kp.signals.EBSD):
-        raise ValueError(f"{file!r} holds {signal}, not EBSD patterns.")
-    return signal
 
 
 def _check_all_different(options: argparse.Namespace) -> None:
     """Neither may the patterns be overwritten, nor one result by another."""
     paths = [Path(options.file), *options.output]
-    paths += [] if options.figure is None else [options.figure]
+    paths += [figure for figure in (options.figure, options.doubt) if figure is not None]
     resolved = [path.resolve() for path in paths]
     for path, place in zip(paths, resolved, strict=True):
         if resolved.count(place) > 1:

@@ -151,10 +151,13 @@ def predict(
         values[~valid] = np.nan
     return Prediction(
         Outputs(
-            **{name: values.reshape(*shape, *values.shape[1:]) for name, values in outputs.items()}
+            **{
+                name: values.reshape((*shape, *values.shape[1:]))
+                for name, values in outputs.items()
+            }
         ),
         valid.reshape(shape),
-        None if copies is None else copies.reshape(*shape, -1),
+        None if copies is None else copies.reshape((*shape, copies.shape[1])),
     )
 
 

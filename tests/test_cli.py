@@ -92,3 +92,44 @@ def test_no_command(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "usage" in capsys.readouterr().err
+
+
+class TestDoubt:
+    def classify(self, patterns, tmp_path, model, *extra):
+        output = tmp_path / "map.h5"
+        arguments = ["classify", patterns, "--model", model, "--output", str(output)]
+        status = main([*arguments, "--no-progress", "--overwrite", *extra])
+        return load(output) if status == 0 else None
+
+    def test_prior(self, patterns, tmp_path, model):
+        only = self.classify(patterns, tmp_path, model, "--prior", "221")
+        assert (only.phase_id == 221).all()
+        fractions = self.classify(patterns, tmp_path, model, "--prior", "221=0.25", "229=0.75")
+        plain = self.classify(patterns, tmp_path, model)
+        expected = 3 * (0.25 * plain.prop["p_221"] + 0.75 * plain.prop["p_229"])
+        np.testing.assert_allclose(fractions.prop["evidence_ratio"], expected, rtol=1e-3)
+
+    def test_half_a_prior(self, patterns, tmp_path, model, capsys):
+        assert self.classify(patterns, tmp_path, model, "--prior", "221=0.25", "229") is None
+        assert "--prior 221=0.25 229: give all labels a fraction" in capsys.readouterr().err
+
+    def test_two_models(self, patterns, tmp_path, model):
+        both = self.classify(patterns, tmp_path, model, "--model", model)
+        assert both.prop["spread"].tolist() == [0] * 9
+
+    def test_risk_of_a_model_that_knows_none(self, patterns, tmp_path, model, capsys):
+        assert self.classify(patterns, tmp_path, model, "--max-risk", "0.01") is None
+        assert "does not know its risk" in capsys.readouterr().err
+
+    def test_risk_or_no_rejection(self, patterns, tmp_path, model):
+        with pytest.raises(SystemExit):
+            self.classify(patterns, tmp_path, model, "--max-risk", "0.01", "--no-rejection")
+
+    def test_pooling(self, patterns, tmp_path, model):
+        pooled = self.classify(patterns, tmp_path, model, "--pooling-radius", "1")
+        assert pooled.prop["n_pooled"].min() >= 1
+
+    def test_figure(self, patterns, tmp_path, model):
+        figure = tmp_path / "doubt.png"
+        self.classify(patterns, tmp_path, model, "--doubt", str(figure))
+        assert figure.read_bytes().startswith(b"\x89PNG")

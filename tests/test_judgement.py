@@ -204,6 +204,19 @@ class TestClassify:
         ]
         assert xmap.p_225 == pytest.approx(np.mean(each, axis=0), rel=1e-4)
 
+    def test_single_pattern(self, nickel, tiny_bundle):
+        signal = kp.signals.EBSD(nickel.data[0, 0])
+        xmap = classify_space_group(
+            signal,
+            [tiny_bundle, tiny_bundle],
+            prior=[221, 225],
+            pooling_radius=1,
+            show_progressbar=False,
+        )
+        assert xmap.size == 1
+        assert xmap.n_pooled.tolist() == [1]
+        assert xmap.spread == pytest.approx([0], abs=1e-6)
+
     def test_file_keeps_reasons(self, nickel, model, tmp_path):
         from kikuchipy_cnn import io
 

@@ -6,8 +6,8 @@ import pytest
 
 from kikuchipy_cnn import LabelClasses, describe_model, list_models, load_model
 from kikuchipy_cnn.models import BundleError, build_network, load_bundle
-from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models._folder import _sha256_of_description
+from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 
 

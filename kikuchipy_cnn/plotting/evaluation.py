@@ -15,11 +15,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FixedLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import Bbox
 from orix.vector import Vector3d
 
-from kikuchipy_cnn.plotting._style import CHANCE_STYLE
+from kikuchipy_cnn.plotting._style import CHANCE_STYLE, class_label, label_ticks
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.space_groups import space_group_color
 
@@ -68,7 +68,7 @@ def plot_scores(evaluation: Evaluation) -> Figure:
         upper.bar(
             places + (i - 1) * 0.27, heights, 0.25, color=color, label=name, yerr=errors, capsize=2
         )
-    _label_ticks(upper, [_class_label(score.label) for score in classes])
+    label_ticks(upper, [class_label(score.label) for score in classes])
     upper.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 
     heights = np.array([score.accuracy for score in materials])
@@ -80,7 +80,7 @@ def plot_scores(evaluation: Evaluation) -> Figure:
         yerr=_errors(heights, materials),
         capsize=3,
     )
-    _label_ticks(lower, [score.material for score in materials])
+    label_ticks(lower, [score.material for score in materials])
     numbers = sorted({score.space_group for score in materials})
     handles = [Patch(color=space_group_color(i), label=symbol_label(i)) for i in numbers]
     handles.append(Line2D([], [], **CHANCE_STYLE, label="chance"))
@@ -125,7 +125,7 @@ def plot_confusion(evaluation: Evaluation, by: str = "class") -> Figure:
         raise ValueError(f"by={by!r} must be 'class' or 'material'.")
     if by == "class":
         counts, rows, columns = evaluation.confusion()
-        names, right = [_class_label(label) for label in rows], rows
+        names, right = [class_label(label) for label in rows], rows
     else:
         counts, rows, columns = evaluation.confusion_by_material()
         names = [f"{material}, {symbol_label(number)}" for number, material in rows]
@@ -148,7 +148,7 @@ def plot_confusion(evaluation: Evaluation, by: str = "class") -> Figure:
             corner = columns.index(label) - 0.5, i - 0.5
             ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", zorder=3))
     ax.set_yticks(range(len(rows)), names)
-    _label_ticks(ax, [_class_label(label) for label in columns])
+    label_ticks(ax, [class_label(label) for label in columns])
     ax.set_xlabel("Predicted")
     ax.set_ylabel("True")
     fig.colorbar(image, label="Part of the row", format=PercentFormatter(1))
@@ -380,23 +380,6 @@ def _errors(values: np.ndarray, scores: Sequence) -> np.ndarray:
     limits = np.array([[score.low, score.high] for score in scores]).T
     # Rounding must not make them negative.
     return np.maximum([values - limits[0], limits[1] - values], 0)
-
-
-def _label_ticks(ax: Axes, labels: list[str]) -> None:
-    ax.xaxis.set_major_locator(FixedLocator(range(len(labels))))
-    is_wide = len(labels) > 8
-    ax.set_xticklabels(
-        labels,
-        rotation=45 if is_wide else 0,
-        ha="right" if is_wide else "center",
-        rotation_mode="anchor",
-    )
-
-
-def _class_label(label: int | str) -> str:
-    if label in (-1, ""):
-        return "none"
-    return label if isinstance(label, str) else symbol_label(label)
 
 
 def _label_of(evaluation: Evaluation, material: tuple[int, str]) -> int | str:

@@ -13,10 +13,19 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import AutoLocator
-from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from orix.crystal_map import CrystalMap
 
 from kikuchipy_cnn.crystal_map import check_phase_ids, classes_from_crystal_map
+from kikuchipy_cnn.plotting._panels import (
+    MASKED_COLOR,
+    NOT_INDEXED_COLOR,
+    add_axes,
+    add_legend,
+    add_scale_bar,
+    as_image,
+    extent_of,
+    unit_label,
+)
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.space_groups import Classes, space_group_number
 
@@ -25,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_patterns", "plot_space_groups"]
 
-_NOT_INDEXED_COLOR = "white"
-_MASKED_COLOR = "0.7"
 
 # Value in the image of phases that is no phase ID
 _MASKED = -2
@@ -86,8 +93,8 @@ def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figur
         check_phase_ids(xmap, classes)
         phases = _phases_of(classes)
     noun = "space group" if all(i.is_space_group for i in phases) else "class"
-    phase_ids = _image(xmap, xmap.phase_id, fill_value=_MASKED)
-    scores = _image(xmap, np.where(xmap.is_indexed, xmap.prop["scores"], np.nan), np.nan)
+    phase_ids = as_image(xmap, xmap.phase_id, fill_value=_MASKED)
+    scores = as_image(xmap, np.where(xmap.is_indexed, xmap.prop["scores"], np.nan), np.nan)
 
     is_strip = 1 in phase_ids.shape
     along_y = is_strip and phase_ids.shape[0] > 1
@@ -102,18 +109,18 @@ def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figur
 
     style = {
         "interpolation": "nearest",
-        "extent": _extent(xmap, phase_ids.shape, is_strip=is_strip, along_y=along_y),
+        "extent": extent_of(xmap, phase_ids.shape, is_strip=is_strip, along_y=along_y),
         "aspect": "auto" if is_strip else "equal",
     }
     ascending = sorted(phases)
     values = [_MASKED, -1, *(i.id for i in ascending)]
-    colors = [_MASKED_COLOR, _NOT_INDEXED_COLOR, *(i.color for i in ascending)]
+    colors = [MASKED_COLOR, NOT_INDEXED_COLOR, *(i.color for i in ascending)]
     norm = BoundaryNorm([_MASKED - 0.5, *(i + 0.5 for i in values)], len(colors))
     axes[0].imshow(phase_ids, cmap=ListedColormap(colors), norm=norm, **style)
     axes[0].set_title(noun.capitalize())
 
     # Scores of masked and of not indexed points are both NaN, so these are told apart beneath them
-    beneath = ListedColormap([_NOT_INDEXED_COLOR, _MASKED_COLOR])
+    beneath = ListedColormap([NOT_INDEXED_COLOR, MASKED_COLOR])
     axes[1].imshow(phase_ids == _MASKED, cmap=beneath, vmin=0, vmax=1, **style)
     image = axes[1].imshow(scores, cmap="viridis", vmin=0, vmax=1, **style)
     axes[1].set_title("Score")
@@ -129,10 +136,10 @@ def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figur
         ax.set_xticks([])
     if is_strip:
         axes[1].xaxis.set_major_locator(AutoLocator())
-        axes[1].set_xlabel(f"{'y' if along_y else 'x'} ({_unit_label(xmap.scan_unit)})")
+        axes[1].set_xlabel(f"{'y' if along_y else 'x'} ({unit_label(xmap.scan_unit)})")
     else:
         colorbar_axes.set_xlabel(f"Probability of the {noun}")
-        _add_scale_bar(axes[0], phase_ids.shape[1] * xmap.dx, xmap.scan_unit)
+        add_scale_bar(axes[0], phase_ids.shape[1] * xmap.dx, xmap.scan_unit)
     return fig
 
 
@@ -229,18 +236,6 @@ def _phases_of(classes: Classes) -> list[_Phase]:
     return [_Phase(*i) for i in zip(classes.ids, classes.names, classes.colors, strict=True)]
 
 
-def _image(xmap: CrystalMap, values: np.ndarray, fill_value: float) -> np.ndarray:
-    image = np.full(xmap.is_in_data.size, fill_value, dtype=np.result_type(values, fill_value))
-    image[xmap.is_in_data] = values
-    shape = xmap._original_shape
-    if len(shape) < 2:
-        # orix gives a column of points a shape of one dimension, as it gives a row of them
-        shape = (-1, 1) if xmap.dx == 0 and xmap.dy > 0 else (1, -1)
-    # orix slices a map by masking the rest of it
-    rows, columns = np.nonzero(xmap.is_in_data.reshape(shape))
-    return image.reshape(shape)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-
-
 def _map_axes(
     handles: list[Patch], height_to_width: float
 ) -> tuple[Figure, tuple[Axes, Axes], Axes]:
@@ -251,11 +246,11 @@ def _map_axes(
     fig = Figure(figsize=(2 * width + gap + 2 * margin, below + height + 0.4))
     left, right = margin, margin + width + gap
     axes = (
-        _add_axes(fig, left, below, width, height),
-        _add_axes(fig, right, below, width, height),
+        add_axes(fig, left, below, width, height),
+        add_axes(fig, right, below, width, height),
     )
-    _add_legend(fig, handles, left, below - 0.1, n_columns=2)
-    return fig, axes, _add_axes(fig, right + 0.1 * width, below - 0.26, 0.8 * width, 0.13)
+    add_legend(fig, handles, left, below - 0.1, n_columns=2)
+    return fig, axes, add_axes(fig, right + 0.1 * width, below - 0.26, 0.8 * width, 0.13)
 
 
 def _strip_axes(handles: list[Patch]) -> tuple[Figure, tuple[Axes, Axes], Axes]:
@@ -264,48 +259,11 @@ def _strip_axes(handles: list[Patch]) -> tuple[Figure, tuple[Axes, Axes], Axes]:
     fig = Figure(figsize=(8.4, below + 2 * height + gap + above))
     upper, right = below + height + gap, margin + width
     axes = (
-        _add_axes(fig, margin, upper, width, height),
-        _add_axes(fig, margin, below, width, height),
+        add_axes(fig, margin, upper, width, height),
+        add_axes(fig, margin, below, width, height),
     )
-    _add_legend(fig, handles, right + 0.65, below + 2 * height + gap, n_columns=1)
-    return fig, axes, _add_axes(fig, right + 0.1, below, 0.13, height)
-
-
-def _add_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    fig_width, fig_height = fig.get_size_inches()
-    return fig.add_axes(
-        (left / fig_width, bottom / fig_height, width / fig_width, height / fig_height)
-    )
-
-
-def _add_legend(
-    fig: Figure, handles: list[Patch], left: float, top: float, *, n_columns: int
-) -> None:
-    fig_width, fig_height = fig.get_size_inches()
-    fig.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(left / fig_width, top / fig_height),
-        ncols=n_columns,
-        frameon=False,
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.2,
-        handleheight=1.2,
-    )
-
-
-def _extent(
-    xmap: CrystalMap, shape: tuple[int, int], *, is_strip: bool, along_y: bool
-) -> tuple[float, float, float, float]:
-    rows, columns = shape
-    # The step of one point is 0
-    dx = (xmap.dy if along_y else xmap.dx) or 1
-    dy = 1 if is_strip else xmap.dy
-    first = xmap.y if along_y else xmap.x
-    left = (0 if first is None else first.min()) - 0.5 * dx
-    # Coordinates are of the points' centres
-    return left, left + columns * dx, (rows - 0.5) * dy, -0.5 * dy
+    add_legend(fig, handles, right + 0.65, below + 2 * height + gap, n_columns=1)
+    return fig, axes, add_axes(fig, right + 0.1, below, 0.13, height)
 
 
 def _legend_handles(xmap: CrystalMap, phases: list[_Phase]) -> list[Patch]:
@@ -324,28 +282,12 @@ def _legend_handles(xmap: CrystalMap, phases: list[_Phase]) -> list[Patch]:
     ]
     n_not_indexed = np.count_nonzero(phase_id == -1)
     if n_not_indexed:
-        handles.append(patch(_NOT_INDEXED_COLOR, "not indexed", n_not_indexed))
+        handles.append(patch(NOT_INDEXED_COLOR, "not indexed", n_not_indexed))
     if not xmap.is_in_data.all():
         handles.append(
-            Patch(facecolor=_MASKED_COLOR, edgecolor="0.4", linewidth=0.6, label="masked")
+            Patch(facecolor=MASKED_COLOR, edgecolor="0.4", linewidth=0.6, label="masked")
         )
     return handles
-
-
-def _add_scale_bar(ax: Axes, width: float, unit: str) -> None:
-    longest = width / 4
-    power = 10 ** math.floor(math.log10(longest))
-    length = max(i * power for i in (1, 2, 5) if i * power <= longest * 1.001)
-    bar = AnchoredSizeBar(
-        ax.transData, length, f"{length:g} {_unit_label(unit)}", loc="lower left",
-        pad=0.3, borderpad=0.4, sep=3, size_vertical=width / 150,
-    )  # fmt: skip
-    bar.patch.set(facecolor="white", edgecolor="none", alpha=0.75)
-    ax.add_artist(bar)
-
-
-def _unit_label(unit: str) -> str:
-    return "µm" if unit == "um" else unit
 
 
 def _pattern_indices(xmap: CrystalMap, n: int, indices: Sequence[int] | None) -> list[int]:

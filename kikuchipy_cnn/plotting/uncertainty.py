@@ -14,16 +14,17 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import AutoLocator, PercentFormatter
 from orix.crystal_map import CrystalMap
 
-from kikuchipy_cnn.plotting._style import CHANCE_STYLE
-from kikuchipy_cnn.plotting.evaluation import _class_label, _label_ticks
-from kikuchipy_cnn.plotting.maps import (
-    _add_axes,
-    _add_legend,
-    _add_scale_bar,
-    _extent,
-    _image,
-    _unit_label,
+from kikuchipy_cnn.plotting._panels import (
+    MASKED_COLOR,
+    NOT_INDEXED_COLOR,
+    add_axes,
+    add_legend,
+    add_scale_bar,
+    as_image,
+    extent_of,
+    unit_label,
 )
+from kikuchipy_cnn.plotting._style import CHANCE_STYLE, class_label, label_ticks
 from kikuchipy_cnn.space_groups import space_group_color
 from kikuchipy_cnn.uncertainty.rejection import RejectReason
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_confidence", "plot_drift", "plot_reliability", "plot_risk_coverage"]
 
-_MASKED_COLOR, _NOT_INDEXED_COLOR = "white", "0.7"
 _REASON_COLORS = {
     RejectReason.INDEXED: "0.93",
     RejectReason.INVALID: "black",
@@ -62,7 +62,7 @@ def plot_confidence(xmap: CrystalMap) -> Figure:
     Returns
     -------
     fig
-        Figure. Points that are not indexed are grey. Fractions in the legend are of the points in
+        Figure. Points that are not indexed are white. Fractions in the legend are of the points in
         data.
 
     Raises
@@ -82,7 +82,7 @@ def plot_confidence(xmap: CrystalMap) -> Figure:
             )
     reasons = _reject_reasons(xmap)
     has_reasons = bool(np.any(reasons))
-    states = _image(xmap, xmap.is_indexed.astype(int), _MASKED)
+    states = as_image(xmap, xmap.is_indexed.astype(int), _MASKED)
     handles = _state_handles(xmap)
     reason_handles = _reason_handles(reasons) if has_reasons else []
 
@@ -96,16 +96,16 @@ def plot_confidence(xmap: CrystalMap) -> Figure:
         fig, panels, bars = _map_axes(handles, reason_handles, height_to_width)
     style = {
         "interpolation": "nearest",
-        "extent": _extent(xmap, states.shape, is_strip=is_strip, along_y=along_y),
+        "extent": extent_of(xmap, states.shape, is_strip=is_strip, along_y=along_y),
         "aspect": "auto" if is_strip else "equal",
     }
     for ax, bar, name, colors in zip(
         panels[:2], bars, (first, "entropy"), ("viridis", "magma"), strict=True
     ):
         # Both those not indexed and those not in data are no numbers in the map above.
-        _draw_codes(ax, states, [_MASKED_COLOR, _NOT_INDEXED_COLOR, "white"], style)
+        _draw_codes(ax, states, [MASKED_COLOR, NOT_INDEXED_COLOR, NOT_INDEXED_COLOR], style)
         values = np.where(xmap.is_indexed, xmap.prop[name], np.nan)
-        image = _image(xmap, values, np.nan).reshape(states.shape)
+        image = as_image(xmap, values, np.nan).reshape(states.shape)
         drawn = ax.imshow(image, cmap=colors, vmin=0, vmax=1, **style)
         ax.set_title("Score" if name == "scores" else name.capitalize())
         fig.colorbar(
@@ -115,16 +115,16 @@ def plot_confidence(xmap: CrystalMap) -> Figure:
             ticks=[0, 0.5, 1],
         )
     if has_reasons:
-        image = _image(xmap, reasons, _MASKED).reshape(states.shape)
-        _draw_codes(panels[2], image, [_MASKED_COLOR, *_REASON_COLORS.values()], style)
+        image = as_image(xmap, reasons, _MASKED).reshape(states.shape)
+        _draw_codes(panels[2], image, [MASKED_COLOR, *_REASON_COLORS.values()], style)
         panels[2].set_title("Rejected")
     for ax in panels:
         ax.set(xticks=[], yticks=[])
     if is_strip:
         panels[-1].xaxis.set_major_locator(AutoLocator())
-        panels[-1].set_xlabel(f"{'y' if along_y else 'x'} ({_unit_label(xmap.scan_unit)})")
+        panels[-1].set_xlabel(f"{'y' if along_y else 'x'} ({unit_label(xmap.scan_unit)})")
     else:
-        _add_scale_bar(panels[0], states.shape[1] * xmap.dx, xmap.scan_unit)
+        add_scale_bar(panels[0], states.shape[1] * xmap.dx, xmap.scan_unit)
     return fig
 
 
@@ -171,7 +171,7 @@ def plot_reliability(
             markersize=5,
             linewidth=1,
             capsize=2,
-            label=error if name == "" else f"{_class_label(name)}, {error}",
+            label=error if name == "" else f"{class_label(name)}, {error}",
         )
         if len(named) == 1:
             lower.stairs(curve.count, curve.edges, color=color, fill=True, alpha=0.4)
@@ -283,7 +283,7 @@ def plot_drift(
             yerr=np.maximum([heights - low, high - heights], 0),
             capsize=3,
         )
-    _label_ticks(ax, [str(row["drift"]) for row in rows])
+    label_ticks(ax, [str(row["drift"]) for row in rows])
     ax.set(ylim=(0, 1.02), ylabel="Accuracy")
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     _add_legend_above(ax, n_columns=min(len(methods), 4))
@@ -331,9 +331,9 @@ def _state_handles(xmap: CrystalMap) -> list[Patch]:
     handles = []
     n_not_indexed = np.count_nonzero(~xmap.is_indexed)
     if n_not_indexed:
-        handles.append(_patch(_NOT_INDEXED_COLOR, f"not indexed, {n_not_indexed / xmap.size:.1%}"))
+        handles.append(_patch(NOT_INDEXED_COLOR, f"not indexed, {n_not_indexed / xmap.size:.1%}"))
     if not xmap.is_in_data.all():
-        handles.append(_patch(_MASKED_COLOR, "masked"))
+        handles.append(_patch(MASKED_COLOR, "masked"))
     return handles
 
 
@@ -369,14 +369,14 @@ def _map_axes(
         figsize=(n_panels * width + (n_panels - 1) * gap + 2 * margin, below + height + 0.4)
     )
     lefts = [margin + i * (width + gap) for i in range(n_panels)]
-    panels = [_add_axes(fig, left, below, width, height) for left in lefts]
+    panels = [add_axes(fig, left, below, width, height) for left in lefts]
     bars = [
-        _add_axes(fig, left + 0.1 * width, below - 0.26, 0.8 * width, 0.13) for left in lefts[:2]
+        add_axes(fig, left + 0.1 * width, below - 0.26, 0.8 * width, 0.13) for left in lefts[:2]
     ]
     if handles:
-        _add_legend(fig, handles, margin, below - 0.6, n_columns=2)
+        add_legend(fig, handles, margin, below - 0.6, n_columns=2)
     if reason_handles:
-        _add_legend(fig, reason_handles, lefts[2], below - 0.1, n_columns=1)
+        add_legend(fig, reason_handles, lefts[2], below - 0.1, n_columns=1)
     return fig, panels, bars
 
 
@@ -390,10 +390,10 @@ def _strip_axes(
     fig = Figure(figsize=(8.4, top + 0.4))
     bottoms = [top - height - i * (height + gap) for i in range(n_panels)]
     right = margin + width
-    panels = [_add_axes(fig, margin, bottom, width, height) for bottom in bottoms]
-    bars = [_add_axes(fig, right + 0.1, bottom, 0.13, height) for bottom in bottoms[:2]]
+    panels = [add_axes(fig, margin, bottom, width, height) for bottom in bottoms]
+    bars = [add_axes(fig, right + 0.1, bottom, 0.13, height) for bottom in bottoms[:2]]
     if handles:
-        _add_legend(fig, handles, right + 0.65, top, n_columns=1)
+        add_legend(fig, handles, right + 0.65, top, n_columns=1)
     if reason_handles:
-        _add_legend(fig, reason_handles, right + 0.65, below + height, n_columns=1)
+        add_legend(fig, reason_handles, right + 0.65, below + height, n_columns=1)
     return fig, panels, bars

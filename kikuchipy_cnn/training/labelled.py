@@ -415,7 +415,7 @@ class LabelledPatterns:
             These patterns, in this order.
         """
         columns = {name: getattr(self, name)[chosen] for name in ("source", "index", *_COLUMNS)}
-        return LabelledPatterns(self.sources, **columns)
+        return replace(self, **columns)
 
     def counts(self) -> dict[tuple[int, str], int]:
         """Number of patterns by space group and material."""

@@ -9,7 +9,7 @@ import numpy as np
 from kikuchipy_cnn.models import Ensemble, ModelBundle
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS, Disturbances
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
-from kikuchipy_cnn.simulation.non_patterns import NON_PATTERNS, sample_non_patterns
+from kikuchipy_cnn.simulation.non_patterns import sample_non_patterns
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
@@ -22,6 +22,9 @@ from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 _SHARES = (0.9, 0.05, 0.05)
 # Share of the known patterns that get an answer by default.
 _COVERAGE = 0.95
+# Kinds of images that detectors are shown. Real patterns are too like overlaps: what they have and
+# simulated ones lack has the power spectrum of bands.
+REFUSED_KINDS = ("noise", "featureless", "blocked")
 # Side of simulated patterns; any that is not below the network's input will do.
 _SIDE = 96
 _N_OF_OTHER_PHASE = 12
@@ -58,7 +61,7 @@ def fit_rejection(
         space groups only.
     non_patterns
         Images without a pattern of one crystal, of shape (n, rows, columns). If not given, 300 of
-        each kind are simulated for each level of noise, see
+        noise, without features and blocked are simulated for each level of noise, see
         :func:`~kikuchipy_cnn.simulation.sample_non_patterns`.
     weights
         How much each of the known patterns counts in the curve, of shape (n,). If not given, all
@@ -198,7 +201,7 @@ def simulate_other_phases(
 
 def simulate_non_patterns(
     model: ModelBundle | Ensemble,
-    kinds: tuple[str, ...] = NON_PATTERNS,
+    kinds: tuple[str, ...] = REFUSED_KINDS,
     n: int = _N_NON_PATTERNS,
     *,
     library: MasterPatternLibrary | None = None,

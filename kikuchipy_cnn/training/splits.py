@@ -300,7 +300,7 @@ class _Draw:
                 raise ValueError(
                     f"There are {total} patterns of {name}, but {asked} ask for {wanted}. {_REMEDY}"
                 )
-            even = _even_shares(np.full(len(available), wanted), wanted)
+            even = even_shares(np.full(len(available), wanted), wanted)
             for (_, material), there, share in zip(materials, available, even, strict=True):
                 if there < share:
                     raise ValueError(
@@ -315,7 +315,7 @@ class _Draw:
         taken, n_validation = min(wanted, total), self.n_validation
         if taken < wanted:
             n_validation = int(np.clip(round(taken * n_validation / wanted), 1, taken - 1))
-        shares = _even_shares(available, taken)
+        shares = even_shares(available, taken)
         parts = [], [], []
         for key, share, n in zip(
             materials, shares, _proportional(shares, n_validation), strict=True
@@ -369,7 +369,7 @@ class _Draw:
                 f"patterns, but n_{part}={n} are asked for. {_REMEDY} Another seed or "
                 "test_fraction draws others."
             )
-        shares = _even_shares(available, n)
+        shares = even_shares(available, n)
         return [
             self._shuffled(key, indices)[:share]
             for (key, indices), share in zip(groups, shares, strict=True)
@@ -379,8 +379,21 @@ class _Draw:
         return _rng(self.seed, *key).permutation(indices)
 
 
-def _even_shares(available: np.ndarray, n: int) -> np.ndarray:
-    """Divide a number evenly, as far as there is; the first ones get what is left over."""
+def even_shares(available: np.ndarray, n: int) -> np.ndarray:
+    """Divide a number evenly, as far as there is; the first ones get what is left over.
+
+    Parameters
+    ----------
+    available
+        How many there are in each place, of shape (n,).
+    n
+        Number to divide.
+
+    Returns
+    -------
+    shares
+        Integers of shape (n,), with the sum *n* if there are so many.
+    """
     shares = np.zeros(len(available), int)
     while (missing := min(n, available.sum()) - shares.sum()) > 0:
         able = np.flatnonzero(shares < available)[:missing]

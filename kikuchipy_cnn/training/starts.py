@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kikuchipy_cnn.models import ModelBundle, build_network, list_models, load_model
+from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model, build_network, list_models
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
 from kikuchipy_cnn.preprocessing import PatternTransform
 
@@ -113,7 +113,12 @@ def prepare_start(
     is_file = isinstance(start, os.PathLike) and Path(start).suffix == ".h5"
     if is_file or (isinstance(start, str) and start == "imagenet"):
         return _from_imagenet(start, classes, architecture, size, channels or 1, seed)
-    bundle = start if isinstance(start, ModelBundle) else load_model(start)
+    bundle = as_model(start)
+    if isinstance(bundle, Ensemble):
+        raise ValueError(
+            f"{bundle.name!r} is an ensemble, but a training starts from one network. Give one of "
+            "load_model(...).members, or use iterative_training()."
+        )
     return _from_bundle(bundle, classes, architecture, size, channels, new_head, seed)
 
 

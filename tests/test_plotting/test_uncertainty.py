@@ -81,7 +81,7 @@ class TestConfidence:
             assert np.ma.getmaskarray(above.get_array()).ravel().tolist()[:6] == [False] + 5 * [
                 True
             ]
-            assert np.allclose(drawn_colors(beneath)[0, 1], GREY)
+            assert np.allclose(drawn_colors(beneath)[0, 1], to_rgba("white"))
         colors = drawn_colors(fig.axes[2].images[0]).reshape(12, 4)
         handles = [to_rgba(patch.get_facecolor()) for patch in reasons.get_patches()]
         assert len(set(handles)) == 5
@@ -110,9 +110,9 @@ class TestConfidence:
         with_hole = plot_confidence(xmap[np.arange(12) != 5])
         beneath, above = with_hole.axes[0].images
         assert np.ma.is_masked(above.get_array()[1, 1])
-        np.testing.assert_allclose(drawn_colors(beneath)[1, 1], to_rgba("white"))
-        np.testing.assert_allclose(drawn_colors(beneath)[0, 0], GREY)
-        np.testing.assert_allclose(drawn_colors(with_hole.axes[2].images[0])[1, 1], 1)
+        np.testing.assert_allclose(drawn_colors(beneath)[1, 1], GREY)
+        np.testing.assert_allclose(drawn_colors(beneath)[0, 0], to_rgba("white"))
+        np.testing.assert_allclose(drawn_colors(with_hole.axes[2].images[0])[1, 1], GREY)
 
     @pytest.mark.parametrize(("shape", "axis"), [((12,), "x"), ((1, 12), "x"), ((12, 1), "y")])
     def test_row_or_column_is_drawn_as_strips(self, shape, axis):

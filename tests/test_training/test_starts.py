@@ -211,3 +211,11 @@ class TestImageNet:
             ValueError, match="ImageNet weights are Xception's, not those of 'tiny'"
         ):
             prepare_start(tmp_path / "tiny.weights.h5", CLASSES, architecture="tiny")
+
+
+def test_ensemble(tiny_bundle):
+    from kikuchipy_cnn.models import Ensemble
+
+    pair = Ensemble("pair", (tiny_bundle, tiny_bundle))
+    with pytest.raises(ValueError, match="'pair' is an ensemble.*members"):
+        prepare_start(pair, tiny_bundle.classes)
