@@ -123,16 +123,17 @@ def judge(
     if prior is not None:
         probabilities, ratio = apply_prior(probabilities, prior)
         properties["evidence_ratio"] = np.where(valid, ratio, 0).astype(np.float32)
-    confidence = np.nan_to_num(probabilities.max(axis=1))
+    winner = np.nan_to_num(probabilities.max(axis=1))
     if kinds is not None:
         kinds = np.nan_to_num(kinds)
-        confidence = confidence * kinds[:, 0]
         properties["known_phase"] = kinds[:, 0]
         properties["no_pattern"] = kinds[:, KINDS.index("no pattern")]
     for name in ("mutual_information", "spread"):
         values = getattr(outputs, name)
         if values is not None:
             properties[name] = np.nan_to_num(values[used])
-    reasons = reject_reasons(confidence, kinds, valid, 0 if threshold is None else threshold)
+    confidence, reasons = reject_reasons(
+        winner, kinds, valid, 0 if threshold is None else threshold
+    )
     first = {"confidence": confidence.astype(np.float32), "reject_reason": reasons.astype(int)}
     return Judgement(probabilities, reasons, first | properties)

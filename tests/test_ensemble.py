@@ -10,6 +10,7 @@ from scipy.special import softmax
 from kikuchipy_cnn import Ensemble, SpaceGroupClasses, load_model
 from kikuchipy_cnn.models import BundleError, as_model, build_network, describe_model
 from kikuchipy_cnn.uncertainty import Detector, Rejection, RiskCoverage, mutual_information, spread
+from kikuchipy_cnn.uncertainty.rejection import SHARES
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def images():
 
 def detector(n_features, bias):
     n = n_features + 4
-    return Detector(np.zeros(n), np.ones(n), np.zeros((n, 3)), np.log(bias))
+    return Detector(np.zeros(n), np.ones(n), np.zeros((n, 3)), np.log(bias) - np.log(SHARES))
 
 
 class TestOutputs:

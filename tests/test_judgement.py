@@ -37,14 +37,14 @@ def prediction(probabilities, kinds=None, valid=None):
 
 class TestJudge:
     probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]
-    kinds = [[1.0, 0.0, 0.0], [0.5, 0.2, 0.3], [0.3, 0.6, 0.1]]
+    kinds = [[1.0, 0.0, 0.0], [0.7, 0.2, 0.1], [0.3, 0.6, 0.1]]
     used = np.ones(3, bool)
 
     def test_confidence_is_that_both_hold(self):
-        judgement = judge(prediction(self.probabilities, self.kinds), self.used, threshold=0.35)
-        assert judgement.properties["confidence"] == pytest.approx([0.9, 0.3, 0.24])
-        assert judgement.properties["known_phase"] == pytest.approx([1, 0.5, 0.3])
-        assert judgement.properties["no_pattern"] == pytest.approx([0, 0.3, 0.1])
+        judgement = judge(prediction(self.probabilities, self.kinds), self.used, threshold=0.45)
+        assert judgement.properties["confidence"] == pytest.approx([0.9, 0.42, 0.24])
+        assert judgement.properties["known_phase"] == pytest.approx([1, 0.7, 0.3])
+        assert judgement.properties["no_pattern"] == pytest.approx([0, 0.1, 0.1])
         assert judgement.reasons.tolist() == [
             RejectReason.INDEXED,
             RejectReason.DOUBTFUL,

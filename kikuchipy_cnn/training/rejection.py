@@ -14,12 +14,9 @@ from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
-from kikuchipy_cnn.uncertainty.rejection import KINDS, Detector, Rejection
+from kikuchipy_cnn.uncertainty.rejection import KINDS, SHARES, Detector, Rejection
 from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 
-# Shares of the kinds in the patterns of the risk-coverage curve: most maps are mostly of phases
-# that were thought of.
-_SHARES = (0.9, 0.05, 0.05)
 # Share of the known patterns that get an answer by default.
 _COVERAGE = 0.95
 # Kinds of images that detectors are shown. Real patterns are too like overlaps: what they have and
@@ -129,8 +126,8 @@ def fit_rejection(
     rejection = Rejection(
         curve,
         _quantile(confidence[kinds == 0], shares[kinds == 0], 1 - _COVERAGE),
-        f"{_SHARES[0]:.0%} known phases{description and f' ({description})'}, {_SHARES[1]:.0%} of "
-        f"{len(phases)} phases outside the classes, {_SHARES[2]:.0%} images without a pattern",
+        f"{SHARES[0]:.0%} known phases{description and f' ({description})'}, {SHARES[1]:.0%} of "
+        f"{len(phases)} phases outside the classes, {SHARES[2]:.0%} images without a pattern",
     )
     if isinstance(model, Ensemble):
         return replace(model, members=tuple(members), rejection=rejection)
@@ -255,7 +252,7 @@ def _weights(kinds: np.ndarray, of_known: np.ndarray | None, valid: np.ndarray) 
     weights = np.ones(len(kinds))
     if of_known is not None:
         weights[kinds == 0] = np.asarray(of_known, float)[valid]
-    for i, share in enumerate(_SHARES):
+    for i, share in enumerate(SHARES):
         weights[kinds == i] *= share / weights[kinds == i].sum()
     return weights
 
