@@ -613,14 +613,15 @@ def _doubt(model: ModelBundle | Ensemble) -> str:
     temperatures = ", ".join(f"{x.temperature:.3f}" for x in members_of(model))
     if isinstance(model, Ensemble):
         temperatures += f"; of the mean {model.temperature:.3f}"
-    coverage, risk = model.rejection.curve.at(model.rejection.threshold)
+    limits = model.rejection.limits
+    coverage, risk = model.rejection.curve.at(limits.confidence)
     text = (
         f"Probabilities are calibrated: temperatures {temperatures}, fitted on other simulated "
         "patterns at all levels of noise, with all space groups alike, "
-        f"{uncertainty.SHARE_LEFT_OUT:.0%} of them of phases left out. Where the confidence "
-        "(probability of the winner, times that of a known phase) is below "
-        f"{model.rejection.threshold:.3f}, no answer is given. Of the patterns that this was "
-        f"measured on, {coverage:.1%} then get one, {risk:.1%} of these a wrong one: "
+        f"{uncertainty.SHARE_LEFT_OUT:.0%} of them of phases left out. Where the probability of a "
+        f"known phase is below {limits.known_phase:.3f}, or the confidence (that probability times "
+        f"that of the winner) below {limits.confidence:.3f}, no answer is given. Of the patterns "
+        f"that this was measured on, {coverage:.1%} then get one, {risk:.1%} of these a wrong one: "
         f"{model.rejection.patterns}. docs/uncertainty.md has the figures, from `python "
         f"benchmarks/uncertainty.py measure {model.name} --output uncertainty`."
     )

@@ -24,17 +24,19 @@ from functools import cache
 from pathlib import Path
 
 import accuracy
+import kikuchipy as kp
 import numpy as np
 from accuracy import REAL_PATTERNS, plain
 from kikuchipy.signals import EBSD
 from matplotlib.figure import Figure
+from orix.crystal_map import PhaseList
 from scipy.special import softmax
 from scipy.stats import spearmanr
 
 from kikuchipy_cnn.evaluation import detect, expected_calibration_error, reliability
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.plotting import plot_reliability, plot_risk_coverage
-from kikuchipy_cnn.simulation import NON_PATTERNS
+from kikuchipy_cnn.simulation import NON_PATTERNS, load_phases
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
 from kikuchipy_cnn.simulation.library import load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
@@ -45,6 +47,7 @@ from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
 from kikuchipy_cnn.training.rejection import simulate_non_patterns, simulate_other_phases
 from kikuchipy_cnn.uncertainty import FeatureDistance, RejectReason, RiskCoverage, energy
 from kikuchipy_cnn.uncertainty.measures import mutual_information, spread
+from kikuchipy_cnn.uncertainty.rejection import reject_reasons
 
 Model = ModelBundle | Ensemble
 # Share of the phases left out in what calibration and risk are fitted to.
@@ -166,6 +169,11 @@ class Judged:
     def confidence(self) -> np.ndarray:
         return self.probabilities.max(axis=1) * self.kinds[:, 0]
 
+    def refused(self, max_risk: float | None = None) -> np.ndarray:
+        limits = self.model.rejection.limits_for(max_risk)
+        winner, valid = self.probabilities.max(axis=1), np.ones(len(self.kinds), bool)
+        return reject_reasons(winner, self.kinds, valid, limits)[1] > 0
+
     def right(self) -> np.ndarray:
         return self.probabilities.argmax(axis=1) == self.outputs.labels(self.model.classes)
 
@@ -210,7 +218,7 @@ def measure(model: Model, n_seen: int, n_left_out: int, real: Path) -> dict:
         "risk": _risk(model, known, patterns, level, is_seen),
         "real": _real(model, real),
         "noise": _added_noise(model, real),
-        "threshold": model.rejection.threshold,
+        "limits": model.rejection.limits._asdict(),
     }
     if isinstance(model, Ensemble):
         result["members"] = _members(model, known, level, is_seen)
@@ -314,6 +322,7 @@ def _detection(model, known: Judged, patterns, level, is_seen) -> dict:
     labels = examples.labels(model.classes)
     distances = [FeatureDistance.fit(features, labels) for features in examples.features]
     sets: dict[str, tuple[dict, np.ndarray | None, np.ndarray]] = {}
+    refused = {}
     for name, phases in (
         ("other point groups", outside_phases(model)[1]),
         ("other groups of m-3m", related_phases(model)[1]),
@@ -325,11 +334,13 @@ def _detection(model, known: Judged, patterns, level, is_seen) -> dict:
             judged = Judged(model, NetworkOutputs.of_patterns(model, others, False))
             levels = np.repeat(np.arange(len(NOISE_LEVELS)), len(others) // len(NOISE_LEVELS))
             sets[name] = judged.scores(distances), others.material, levels
+            refused[name] = _share(judged.refused())
     for kind in NON_PATTERNS:
         images = simulate_non_patterns(model, (kind,), 200, seed=TEST_SEED)
         judged = Judged(model, NetworkOutputs.of_images(model, images))
         levels = np.repeat(np.arange(len(NOISE_LEVELS)), 200)
         sets[kind] = judged.scores(distances), None, levels
+        refused[kind] = _share(judged.refused())
     inside = known.scores(distances)
     table = {
         score: {
@@ -360,10 +371,11 @@ def _detection(model, known: Judged, patterns, level, is_seen) -> dict:
         for name, chosen in groups.items()
         if chosen.any()
     }
-    refused = {
-        name: _refused(model, scores["confidence"]) for name, (scores, _, _) in sets.items()
-    } | {"known, seen": _refused(model, known.confidence[is_seen])}
-    refused["known, left out"] = _refused(model, known.confidence[~is_seen])
+    of_known = known.refused()
+    refused |= {
+        "known, seen": _share(of_known[is_seen]),
+        "known, left out": _share(of_known[~is_seen]),
+    }
     return {"scores": table, "by level": by_level, "by system": by_system, "refused": refused}
 
 
@@ -372,8 +384,8 @@ def _system(phases: np.ndarray, limits: tuple[int, int]) -> np.ndarray:
     return np.array([first <= _table()[name].space_group <= last for name in phases])
 
 
-def _refused(model: Model, confidence: np.ndarray) -> dict:
-    return {"n": len(confidence), "share": (confidence < model.rejection.threshold).mean()}
+def _share(refused: np.ndarray) -> dict:
+    return {"n": len(refused), "share": refused.mean()}
 
 
 def _area(inside, outside, phases) -> dict:
@@ -411,13 +423,12 @@ def _risk(model, known: Judged, patterns, level, is_seen) -> dict:
     weights = weights_of(is_seen)
     for risk in RISKS:
         try:
-            threshold = model.rejection.threshold_for(risk)
+            answered = ~known.refused(risk)
         except ValueError as error:
             promised[str(risk)] = {"refused": str(error)}
             continue
-        answered = known.confidence >= threshold
         promised[str(risk)] = {
-            "threshold": threshold,
+            "threshold": model.rejection.limits_for(risk).confidence,
             "coverage": np.average(answered, weights=weights),
             "wrong": np.average(~right[answered], weights=weights[answered]),
         }
@@ -525,10 +536,30 @@ def _noisy(pattern: np.ndarray, level: float, rng: np.random.Generator) -> np.nd
     return ((mixed - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
 
 
+def hough(options: argparse.Namespace) -> None:
+    """Print PyEBSDIndex' confidence metric of the nine nickel patterns beside a model's."""
+    signal = kp.data.nickel_ebsd_small()
+    model = as_model(options.model)
+    xmap = _classified(signal, model)
+    phases = PhaseList({225: load_phases()["Ni"]})
+    with contextlib.redirect_stdout(io.StringIO()):
+        signal.remove_static_background(show_progressbar=False)
+        signal.remove_dynamic_background(show_progressbar=False)
+        indexed = signal.hough_indexing(phases, signal.detector.get_indexer(phases), verbose=0)
+    print(f"| pattern | confidence metric | fit | bands | {model.name}: p(225) | confidence |")
+    print("|---|---|---|---|---|---|")
+    for i in range(xmap.size):
+        print(
+            f"| {i + 1} | {indexed.cm[i]:.2f} | {indexed.fit[i]:.2f} | {indexed.nmatch[i]} "
+            f"| {xmap.p_225[i]:.2f} | {xmap.confidence[i]:.2f} |"
+        )
+    print(f"\nRank correlation: {spearmanr(indexed.cm, xmap.confidence)}")
+
+
 def report(result: dict) -> str:
     """Tables in Markdown."""
     calibration, detection, risk = (result[key] for key in ("calibration", "detection", "risk"))
-    lines = [f"## {result['model']}", "", f"Default threshold: {result['threshold']:.3f}.", ""]
+    lines = [f"## {result['model']}", "", f"Default limits: {result['limits']}.", ""]
     lines += ["| noise, phases | n | accuracy | calibration error |", "|---|---|---|---|"]
     for name, x in calibration["rows"].items():
         lines.append(f"| {name} | {x['n']} | {x['accuracy']:.3f} | {x['error']:.3f} |")
@@ -632,7 +663,7 @@ def draw_real(result: dict) -> Figure:
         ):
             index, confidence = (np.array(steel[key])[chosen] for key in ("ci", "confidence"))
             left.plot(index, confidence, "o", color=color, alpha=0.7, label=label)
-    left.axhline(result["threshold"], color="black", linestyle="--", linewidth=1)
+    left.axhline(result["limits"]["confidence"], color="black", linestyle="--", linewidth=1)
     left.set(xlabel="Confidence index of Hough indexing", ylabel="Confidence", ylim=(0, 1))
     left.set_title("Ferritic steel")
     left.legend(frameon=False)
@@ -659,6 +690,9 @@ def main() -> None:
     command.add_argument("--real", type=Path, default=REAL_PATTERNS)
     command.add_argument("--output", type=Path, required=True, help="folder for figures as JSON")
     command.set_defaults(run=_measure)
+    command = commands.add_parser("hough", help="nickel patterns: Hough indexing beside a model")
+    command.add_argument("model")
+    command.set_defaults(run=hough)
     command = commands.add_parser("draw")
     command.add_argument("result", type=Path, help="JSON of a measurement")
     command.add_argument("--output", type=Path, required=True)

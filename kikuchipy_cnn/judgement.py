@@ -11,7 +11,7 @@ from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.models.ensemble import Ensemble
 from kikuchipy_cnn.prior import apply_prior
 from kikuchipy_cnn.spatial_pooling import pool_probabilities
-from kikuchipy_cnn.uncertainty.rejection import KINDS, reject_reasons
+from kikuchipy_cnn.uncertainty.rejection import KINDS, Limits, reject_reasons
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class Judgement:
         return self.reasons == 0
 
 
-def answer_threshold(model: ModelBundle | Ensemble, max_risk: float | None) -> float | None:
-    """Return the lowest confidence that gets an answer.
+def answer_limits(model: ModelBundle | Ensemble, max_risk: float | None) -> Limits | None:
+    """Return what a pattern must reach to get an answer.
 
     Parameters
     ----------
     model
-        Model. The threshold of an ensemble without one of its own is the mean of its members'.
+        Model. The limits of an ensemble without any of its own are the means of its members'.
     max_risk
         Part of the answers that may be wrong, or None for the model's default.
 
     Returns
     -------
-    threshold
-        Confidence from 0 to 1, or None if the model knows none and no risk is given.
+    limits
+        Limits, or None if the model knows none and no risk is given.
 
     Raises
     ------
@@ -59,10 +59,11 @@ def answer_threshold(model: ModelBundle | Ensemble, max_risk: float | None) -> f
         If a risk is given and the model knows none, or it cannot be had.
     """
     if model.rejection is not None:
-        return model.rejection.threshold_for(max_risk)
+        return model.rejection.limits_for(max_risk)
     members = model.members if isinstance(model, Ensemble) else ()
     if members and all(member.rejection is not None for member in members):
-        return float(np.mean([member.rejection.threshold_for(max_risk) for member in members]))
+        of_members = [member.rejection.limits_for(max_risk) for member in members]
+        return Limits(*np.mean(of_members, axis=0).tolist())
     if max_risk is not None:
         raise ValueError(
             f"max_risk={max_risk}, but {model.name!r} does not know its risk. Fit it with "
@@ -75,7 +76,7 @@ def judge(
     prediction: Prediction,
     used: np.ndarray,
     *,
-    threshold: float | None,
+    limits: Limits | None,
     prior: np.ndarray | None = None,
     pooling_radius: int = 0,
 ) -> Judgement:
@@ -91,8 +92,8 @@ def judge(
         What the model says.
     used
         Boolean array of the navigation shape, True for the patterns that were classified.
-    threshold
-        Lowest confidence that gets an answer, or None to answer all valid patterns.
+    limits
+        What a pattern must reach to get an answer, or None to answer all valid patterns.
     prior
         Prior probabilities of shape (1 or n used patterns, classes).
     pooling_radius
@@ -132,8 +133,6 @@ def judge(
         values = getattr(outputs, name)
         if values is not None:
             properties[name] = np.nan_to_num(values[used])
-    confidence, reasons = reject_reasons(
-        winner, kinds, valid, 0 if threshold is None else threshold
-    )
+    confidence, reasons = reject_reasons(winner, kinds, valid, limits or Limits())
     first = {"confidence": confidence.astype(np.float32), "reject_reason": reasons.astype(int)}
     return Judgement(probabilities, reasons, first | properties)

@@ -22,11 +22,11 @@ from kikuchipy_cnn.inference import (
     predict,
     sample_patterns,
 )
-from kikuchipy_cnn.judgement import answer_threshold, judge
+from kikuchipy_cnn.judgement import answer_limits, judge
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.preprocessing import MINIMUM_PATTERN_SIZE
 from kikuchipy_cnn.prior import as_prior, contradiction_warning
-from kikuchipy_cnn.uncertainty.rejection import RejectReason
+from kikuchipy_cnn.uncertainty.rejection import Limits, RejectReason
 
 
 def classify_space_group(
@@ -67,11 +67,11 @@ def classify_space_group(
         Part of the answers that may be wrong, such as 0.01, by the
         risk-coverage curve of the model, which was measured on
         simulated patterns. Patterns of less confidence than this takes
-        are not indexed. If not given, the model's own threshold is
-        used.
+        are not indexed. If not given, the model's own limit is used.
     reject
-        Whether to leave patterns of little confidence without an
-        answer. Default is True. Without, *max_risk* has no effect.
+        Whether to leave patterns without an answer that are hardly of
+        any of the model's phases, or of little confidence. Default is
+        True. Without, *max_risk* has no effect.
     prior
         What is known of the sample before its patterns are seen, to be
         combined with the probabilities by Bayes' rule: a list of the
@@ -170,7 +170,7 @@ def classify_space_group(
     background = _checked_background(static_background, signal_shape)
     rotations = _rotations(signal, navigation_shape)
     model = as_model(model)
-    threshold = answer_threshold(model, max_risk) if reject else None
+    limits = answer_limits(model, max_risk) if reject else None
 
     sampled = sample_patterns(signal.data, navigation_mask)
     mask_found = signal_mask is None
@@ -191,7 +191,7 @@ def classify_space_group(
             has_background=background is not None,
             signal_mask=signal_mask,
             mask_found=mask_found,
-            threshold=threshold,
+            limits=limits,
             has_prior=prior is not None,
             pooling_radius=pooling_radius,
         )
@@ -207,9 +207,7 @@ def classify_space_group(
         with_fingerprints=pooling_radius > 0,
         show_progressbar=is_progress_shown(show_progressbar),
     )
-    judgement = judge(
-        prediction, used, threshold=threshold, prior=prior, pooling_radius=pooling_radius
-    )
+    judgement = judge(prediction, used, limits=limits, prior=prior, pooling_radius=pooling_radius)
     seconds = time.perf_counter() - start
     print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
     print(_counts(judgement.reasons))
@@ -386,6 +384,12 @@ def _counts(reasons: np.ndarray) -> str:
     return f"  Patterns: {', '.join(parts)}"
 
 
+def _rejection_information(limits: Limits | None) -> str:
+    if limits is None:
+        return "none"
+    return f"known phase below {limits.known_phase:.3f}, confidence below {limits.confidence:.3f}"
+
+
 def _information(
     model: ModelBundle | Ensemble,
     n_patterns: int,
@@ -394,7 +398,7 @@ def _information(
     has_background: bool,
     signal_mask: np.ndarray | None,
     mask_found: bool,
-    threshold: float | None,
+    limits: Limits | None,
     has_prior: bool,
     pooling_radius: int,
 ) -> str:
@@ -411,7 +415,7 @@ def _information(
         f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels",
         f"  Static background: {'divided by' if has_background else 'none'}",
         f"  Signal mask: {mask}",
-        "  Rejection: " + ("none" if threshold is None else f"confidence below {threshold:.3f}"),
+        f"  Rejection: {_rejection_information(limits)}",
     ]
     if has_prior:
         lines.append("  Prior: given, by Bayes' rule after calibration")

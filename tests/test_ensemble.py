@@ -10,7 +10,7 @@ from scipy.special import softmax
 from kikuchipy_cnn import Ensemble, SpaceGroupClasses, load_model
 from kikuchipy_cnn.models import BundleError, as_model, build_network, describe_model
 from kikuchipy_cnn.uncertainty import Detector, Rejection, RiskCoverage, mutual_information, spread
-from kikuchipy_cnn.uncertainty.rejection import SHARES
+from kikuchipy_cnn.uncertainty.rejection import SHARES, Limits
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,12 @@ class TestFolder:
         curve = RiskCoverage.from_scores(np.array([0.9, 0.2]), np.array([False, True]))
         first = replace(members[0], detector=detector(32, [0.6, 0.3, 0.1]))
         ensemble = Ensemble(
-            "mine", (first, *members[1:]), 0.8, "# mine\n", {"a": 1}, Rejection(curve, 0.3, "some")
+            "mine",
+            (first, *members[1:]),
+            0.8,
+            "# mine\n",
+            {"a": 1},
+            Rejection(curve, Limits(0.3), "some"),
         )
         return ensemble, ensemble.save(tmp_path / "mine")
 

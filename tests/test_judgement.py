@@ -9,10 +9,11 @@ import pytest
 from kikuchipy_cnn import classify_space_group
 from kikuchipy_cnn.hierarchy import resolved_map
 from kikuchipy_cnn.inference import Prediction
-from kikuchipy_cnn.judgement import answer_threshold, judge
+from kikuchipy_cnn.judgement import answer_limits, judge
 from kikuchipy_cnn.models import Ensemble
 from kikuchipy_cnn.models.bundle import Outputs
 from kikuchipy_cnn.uncertainty import Detector, Rejection, RejectReason, RiskCoverage
+from kikuchipy_cnn.uncertainty.rejection import Limits
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,8 @@ def rejection(threshold):
     """Risk of a tenth below a confidence of 0.5, and none above."""
     confidence = np.linspace(0.0, 1, 2001)
     wrong = (confidence < 0.5) & (np.arange(2001) % 5 == 0)
-    return Rejection(RiskCoverage.from_scores(confidence, wrong), threshold, "made up")
+    limits = Limits(threshold, 0.5)
+    return Rejection(RiskCoverage.from_scores(confidence, wrong), limits, "made up")
 
 
 def prediction(probabilities, kinds=None, valid=None):
@@ -41,7 +43,9 @@ class TestJudge:
     used = np.ones(3, bool)
 
     def test_confidence_is_that_both_hold(self):
-        judgement = judge(prediction(self.probabilities, self.kinds), self.used, threshold=0.45)
+        judgement = judge(
+            prediction(self.probabilities, self.kinds), self.used, limits=Limits(0.45, 0.5)
+        )
         assert judgement.properties["confidence"] == pytest.approx([0.9, 0.42, 0.24])
         assert judgement.properties["known_phase"] == pytest.approx([1, 0.7, 0.3])
         assert judgement.properties["no_pattern"] == pytest.approx([0, 0.1, 0.1])
@@ -56,7 +60,7 @@ class TestJudge:
         judgement = judge(
             prediction(self.probabilities, self.kinds, [True, False, True]),
             self.used,
-            threshold=None,
+            limits=None,
         )
         assert judgement.reasons.tolist() == [0, RejectReason.INVALID, 0]
         assert judgement.properties["confidence"][1] == 0
@@ -66,7 +70,7 @@ class TestJudge:
         judgement = judge(
             prediction(self.probabilities, valid=[True, True, False]),
             self.used,
-            threshold=None,
+            limits=None,
             prior=prior,
         )
         assert judgement.probabilities[0] == pytest.approx([0.5, 0.5])
@@ -80,26 +84,28 @@ class TestJudge:
             np.array([0.1, 0.2, np.nan], np.float32),
             np.array([0.0, 0.3, np.nan], np.float32),
         )
-        judgement = judge(Prediction(outputs, self.used), self.used, threshold=None)
+        judgement = judge(Prediction(outputs, self.used), self.used, limits=None)
         assert judgement.properties["mutual_information"] == pytest.approx([0.1, 0.2, 0])
         assert judgement.properties["spread"] == pytest.approx([0, 0.3, 0])
 
 
-class TestThreshold:
+class TestLimits:
     def test_default_and_risk(self, tiny_bundle):
         model = replace(tiny_bundle, rejection=rejection(0.2))
-        assert answer_threshold(model, None) == 0.2
-        assert 0.2 < answer_threshold(model, 0.05) < answer_threshold(model, 0.01) <= 0.5
+        assert answer_limits(model, None) == (0.2, 0.5)
+        some, less = (answer_limits(model, risk).confidence for risk in (0.05, 0.01))
+        assert 0.2 < some < less <= 0.5
 
     def test_none(self, tiny_bundle):
-        assert answer_threshold(tiny_bundle, None) is None
+        assert answer_limits(tiny_bundle, None) is None
         with pytest.raises(ValueError, match="'tiny' does not know its risk.*fit_rejection"):
-            answer_threshold(tiny_bundle, 0.01)
+            answer_limits(tiny_bundle, 0.01)
 
     def test_of_members(self, tiny_bundle):
         first, second = (replace(tiny_bundle, rejection=rejection(x)) for x in (0.2, 0.6))
-        assert answer_threshold(Ensemble("two", (first, second)), None) == pytest.approx(0.4)
-        assert answer_threshold(Ensemble("two", (first, tiny_bundle)), None) is None
+        limits = answer_limits(Ensemble("two", (first, second)), None)
+        assert limits == pytest.approx((0.4, 0.5))
+        assert answer_limits(Ensemble("two", (first, tiny_bundle)), None) is None
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +143,14 @@ class TestClassify:
     def test_printed(self, nickel, model, capsys):
         classify_space_group(nickel, model, show_progressbar=False)
         printed = capsys.readouterr().out
-        assert "Rejection: confidence below 0.200" in printed
+        assert "Rejection: known phase below 0.500, confidence below 0.200" in printed
         assert "outside the classes" in printed
         assert "Prior" not in printed
 
     def test_risk(self, nickel, model, capsys):
         classify_space_group(nickel, model, max_risk=0.01, show_progressbar=False)
-        threshold = model.rejection.threshold_for(0.01)
-        assert f"confidence below {threshold:.3f}" in capsys.readouterr().out
+        limit = model.rejection.limits_for(0.01).confidence
+        assert f"confidence below {limit:.3f}" in capsys.readouterr().out
 
     def test_risk_without_a_curve(self, nickel, tiny_bundle):
         with pytest.raises(ValueError, match=r"max_risk=0\.01"):

@@ -14,11 +14,12 @@ from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
-from kikuchipy_cnn.uncertainty.rejection import KINDS, SHARES, Detector, Rejection
+from kikuchipy_cnn.uncertainty.rejection import KINDS, SHARES, Detector, Limits, Rejection
 from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 
-# Share of the known patterns that get an answer by default.
-_COVERAGE = 0.95
+# Shares of the known patterns that are refused by default: as not of a known phase, and as too
+# doubtful. Real patterns are more doubtful than simulated ones.
+_REFUSED_AS_STRANGE, _REFUSED_AS_DOUBTFUL = 0.04, 0.01
 # Kinds of images that detectors are shown. Real patterns are too like overlaps: what they have and
 # simulated ones lack has the power spectrum of bands.
 REFUSED_KINDS = ("noise", "featureless", "blocked")
@@ -75,8 +76,8 @@ def fit_rejection(
     -------
     model
         The same model with detectors and a rejection. The curve is of known patterns (0.9),
-        other phases (0.05) and images without a pattern (0.05); the default threshold answers 95 %
-        of the known patterns.
+        other phases (0.05) and images without a pattern (0.05). Of the known patterns, the default
+        limits refuse 4 % as not of a known phase and 1 % as too doubtful, some of them as both.
 
     Raises
     ------
@@ -109,23 +110,29 @@ def fit_rejection(
     for i, member in enumerate(members_of(model)):
         features = np.concatenate([outputs.features[i] for outputs in of_kinds])
         logits = np.concatenate([outputs.logits[i] for outputs in of_kinds])
-        known_phase = np.empty(len(kinds))
+        of_member = np.empty(len(kinds))
         for number in (0, 1):
             own, rest = half == number, half != number
             detector = Detector.fit(features[rest], logits[rest], kinds[rest])
-            known_phase[own] = detector(features[own], logits[own])[:, 0]
-        judged.append(known_phase)
+            of_member[own] = detector(features[own], logits[own])[:, 0]
+        judged.append(of_member)
         members.append(replace(member, detector=Detector.fit(features, logits, kinds)))
 
     probabilities = np.concatenate([outputs.probabilities(model) for outputs in of_kinds])
-    confidence = probabilities.max(axis=1) * np.mean(judged, axis=0)
-    wrong = kinds > 0
-    wrong[kinds == 0] = probabilities[kinds == 0].argmax(axis=1) != labels
+    known_phase = np.mean(judged, axis=0)
+    confidence = probabilities.max(axis=1) * known_phase
+    is_known = kinds == 0
+    wrong = ~is_known
+    wrong[is_known] = probabilities[is_known].argmax(axis=1) != labels
     shares = _weights(kinds, weights, of_kinds[0].valid)
-    curve = RiskCoverage.from_scores(confidence, wrong, shares)
+    limits = Limits(
+        _quantile(confidence[is_known], shares[is_known], _REFUSED_AS_DOUBTFUL),
+        _quantile(known_phase[is_known], shares[is_known], _REFUSED_AS_STRANGE),
+    )
+    confidence[known_phase < limits.known_phase] = 0
     rejection = Rejection(
-        curve,
-        _quantile(confidence[kinds == 0], shares[kinds == 0], 1 - _COVERAGE),
+        RiskCoverage.from_scores(confidence, wrong, shares),
+        limits,
         f"{SHARES[0]:.0%} known phases{description and f' ({description})'}, {SHARES[1]:.0%} of "
         f"{len(phases)} phases outside the classes, {SHARES[2]:.0%} images without a pattern",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
@@ -12,7 +13,7 @@ from scipy.special import softmax
 from kikuchipy_cnn.uncertainty.measures import logit_summaries
 from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 
-__all__ = ["KINDS", "Detector", "RejectReason", "Rejection", "reject_reasons"]
+__all__ = ["KINDS", "Detector", "Limits", "RejectReason", "Rejection", "reject_reasons"]
 
 # What an image can be of, and how often it is expected to be: most maps are mostly of phases that
 # were thought of.
@@ -149,6 +150,21 @@ class Detector:
         return cls(*(np.asarray(arrays[name], np.float32) for name in _ARRAYS))
 
 
+class Limits(NamedTuple):
+    """What a pattern must reach to get an answer.
+
+    Parameters
+    ----------
+    confidence
+        Least probability of the winner, times that of a known phase.
+    known_phase
+        Least probability of a known phase.
+    """
+
+    confidence: float = 0.0
+    known_phase: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Rejection:
     """When a model gives no answer.
@@ -156,58 +172,62 @@ class Rejection:
     Parameters
     ----------
     curve
-        Risk against coverage of the model, on patterns described by *patterns*.
-    threshold
-        Confidence below which a pattern gets no answer unless the user sets a risk.
+        Risk against coverage of the model by its confidence, on patterns described by *patterns*.
+        Those that are not probable enough to be of a known phase have a confidence of 0.
+    limits
+        Limits unless the user sets a risk.
     patterns
         What the curve was measured on.
 
     Raises
     ------
     ValueError
-        If the threshold is not in [0, 1].
+        If a limit is not in [0, 1].
     """
 
     curve: RiskCoverage
-    threshold: float
+    limits: Limits
     patterns: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold={self.threshold} must be from 0 to 1.")
+        for name, value in self.limits._asdict().items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"The limit {name}={value} must be from 0 to 1.")
 
-    def threshold_for(self, max_risk: float | None) -> float:
-        """Return the lowest confidence that gets an answer.
+    def limits_for(self, max_risk: float | None) -> Limits:
+        """Return the limits for a risk.
 
         Parameters
         ----------
         max_risk
-            Part of the answers that may be wrong, or None for the default threshold.
+            Part of the answers that may be wrong, or None for the default limits.
 
         Raises
         ------
         ValueError
             If the risk cannot be had.
         """
-        return self.threshold if max_risk is None else self.curve.threshold_for_risk(max_risk)
+        if max_risk is None:
+            return self.limits
+        return self.limits._replace(confidence=self.curve.threshold_for_risk(max_risk))
 
     def to_dict(self) -> dict:
         """Return all of it, ready for JSON."""
         return {
             "curve": self.curve.to_dict(),
-            "threshold": self.threshold,
+            "limits": self.limits._asdict(),
             "patterns": self.patterns,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping) -> Rejection:
         """Make one from what :meth:`to_dict` returned."""
-        curve = RiskCoverage.from_dict(values["curve"])
-        return cls(curve, float(values["threshold"]), str(values["patterns"]))
+        limits = Limits(**{name: float(x) for name, x in values["limits"].items()})
+        return cls(RiskCoverage.from_dict(values["curve"]), limits, str(values["patterns"]))
 
 
 def reject_reasons(
-    winner: np.ndarray, kinds: np.ndarray | None, valid: np.ndarray, threshold: float
+    winner: np.ndarray, kinds: np.ndarray | None, valid: np.ndarray, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tell how confident answers are, which patterns get none, and why.
 
@@ -219,25 +239,24 @@ def reject_reasons(
         Probabilities of the three kinds, of shape (n, 3), or None if the model has no detector.
     valid
         False where a pattern is constant or not finite, of shape (n,).
-    threshold
-        Lowest confidence that gets an answer.
+    limits
+        What a pattern must reach.
 
     Returns
     -------
     confidence
         Probability of the winner, times that of a known phase, of shape (n,).
     reasons
-        Values of :class:`RejectReason`, of shape (n,) and data type uint8. Where the confidence is
-        too low, the smaller factor is the reason: too doubtful, or what is more probable of another
-        phase and no pattern.
+        Values of :class:`RejectReason`, of shape (n,) and data type uint8. A pattern that is not
+        probable enough to be of a known phase is called what is more probable, of another phase
+        or no pattern.
     """
     known = np.ones(len(winner)) if kinds is None else kinds[:, 0]
     confidence = winner * known
-    low = confidence < threshold
+    low = confidence < limits.confidence
     reasons = np.where(low, RejectReason.DOUBTFUL, RejectReason.INDEXED).astype(np.uint8)
     if kinds is not None:
-        strange = low & (known < winner)
-        is_pattern = kinds[:, 1] >= kinds[:, 2]
+        strange, is_pattern = known < limits.known_phase, kinds[:, 1] >= kinds[:, 2]
         reasons[strange & is_pattern] = RejectReason.OUTSIDE_CLASSES
         reasons[strange & ~is_pattern] = RejectReason.NO_DIFFRACTION
     reasons[~valid] = RejectReason.INVALID

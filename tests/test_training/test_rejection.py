@@ -110,7 +110,7 @@ class TestFitRejection:
 
     def test_default_answers_most_known_patterns(self, fitted):
         curve = fitted.rejection.curve
-        coverage, risk = curve.at(fitted.rejection.threshold)
+        coverage, risk = curve.at(fitted.rejection.limits.confidence)
         # Of all, known patterns are 90 %.
         assert 0.9 * 0.95 - 0.01 < coverage < 0.95
         assert risk < curve.risk[-1]
@@ -123,7 +123,7 @@ class TestFitRejection:
         from kikuchipy_cnn import load_model
 
         again = load_model(fitted.save(tmp_path / "model"))
-        assert again.rejection.threshold == fitted.rejection.threshold
+        assert again.rejection.limits == fitted.rejection.limits
         assert (again.detector.kernel == fitted.detector.kernel).all()
 
     def test_ensemble(self, trained, labelled, others, noise):
@@ -131,7 +131,7 @@ class TestFitRejection:
         found = fit_rejection(pair, labelled, others, noise, show_progressbar=False)
         assert all(member.detector is not None for member in found.members)
         alone = fit_rejection(trained, labelled, others, noise, show_progressbar=False)
-        assert found.rejection.threshold == pytest.approx(alone.rejection.threshold, rel=0.02)
+        assert found.rejection.limits == pytest.approx(alone.rejection.limits, rel=0.02)
 
     def test_weights(self, trained, labelled, others, noise):
         """A curve of patterns that come out right has less risk."""

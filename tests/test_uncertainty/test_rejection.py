@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kikuchipy_cnn.uncertainty import Detector, Rejection, RejectReason, RiskCoverage
-from kikuchipy_cnn.uncertainty.rejection import reject_reasons
+from kikuchipy_cnn.uncertainty.rejection import Limits, reject_reasons
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ class TestReasons:
     valid = np.ones(4, bool)
 
     def test_each(self):
-        confidence, reasons = reject_reasons(self.winner, self.kinds, self.valid, 0.5)
+        confidence, reasons = reject_reasons(self.winner, self.kinds, self.valid, Limits(0.5, 0.3))
         assert confidence == pytest.approx([0.72, 0.4, 0.18, 0.09])
         assert reasons.tolist() == [
             RejectReason.INDEXED,
@@ -75,20 +75,24 @@ class TestReasons:
             RejectReason.NO_DIFFRACTION,
         ]
 
-    def test_smaller_factor_is_the_reason(self):
-        kinds = np.array([[0.4, 0.5, 0.1]] * 2)
-        _, reasons = reject_reasons(np.array([0.3, 0.5]), kinds, np.ones(2, bool), 0.5)
-        assert reasons.tolist() == [RejectReason.DOUBTFUL, RejectReason.OUTSIDE_CLASSES]
+    def test_each_limit_by_itself(self):
+        _, reasons = reject_reasons(self.winner, self.kinds, self.valid, Limits(0.5, 0.0))
+        assert reasons.tolist() == [0, *[RejectReason.DOUBTFUL] * 3]
+        _, reasons = reject_reasons(self.winner, self.kinds, self.valid, Limits(0.0, 0.15))
+        assert reasons.tolist() == [0, 0, 0, RejectReason.NO_DIFFRACTION]
 
-    def test_what_is_sure_enough_is_not_asked_for_its_kind(self):
-        assert not reject_reasons(self.winner, self.kinds, self.valid, 0.09)[1].any()
+    def test_what_reaches_a_limit_is_answered(self):
+        limits = Limits(0.09, 0.1)
+        assert not reject_reasons(self.winner, self.kinds, self.valid, limits)[1].any()
 
     def test_invalid(self):
-        _, reasons = reject_reasons(np.ones(4), None, np.array([True, False, True, True]), 0.0)
+        _, reasons = reject_reasons(np.ones(4), None, np.array([True, False, True, True]), Limits())
         assert reasons.tolist() == [0, RejectReason.INVALID, 0, 0]
 
     def test_without_a_detector_all_is_doubt(self):
-        confidence, reasons = reject_reasons(np.array([0.1, 0.9]), None, np.ones(2, bool), 0.5)
+        confidence, reasons = reject_reasons(
+            np.array([0.1, 0.9]), None, np.ones(2, bool), Limits(0.5, 0.9)
+        )
         assert confidence.tolist() == [0.1, 0.9]
         assert reasons.tolist() == [RejectReason.DOUBTFUL, RejectReason.INDEXED]
 
@@ -101,22 +105,24 @@ class TestRejection:
     def rejection(self):
         confidence = np.linspace(0.001, 1, 1000)
         curve = RiskCoverage.from_scores(confidence, confidence < 0.2)
-        return Rejection(curve, 0.1, "made up")
+        return Rejection(curve, Limits(0.1, 0.4), "made up")
 
-    def test_threshold(self, rejection):
-        assert rejection.threshold_for(None) == 0.1
+    def test_limits(self, rejection):
+        assert rejection.limits_for(None) == (0.1, 0.4)
         # All above 0.2 are right, and 5 % of all may be wrong.
-        assert 0.15 < rejection.threshold_for(0.05) < 0.2
-        assert rejection.threshold_for(0.01) > rejection.threshold_for(0.05)
+        limits = rejection.limits_for(0.05)
+        assert 0.15 < limits.confidence < 0.2
+        assert limits.known_phase == 0.4
+        assert rejection.limits_for(0.01).confidence > limits.confidence
 
     def test_risk_that_cannot_be_had(self, rejection):
         with pytest.raises(ValueError, match="cannot be had"):
-            rejection.threshold_for(0)
+            rejection.limits_for(0)
 
     def test_round_trip(self, rejection):
         again = Rejection.from_dict(rejection.to_dict())
         assert again.to_dict() == rejection.to_dict()
 
-    def test_threshold_out_of_range(self, rejection):
-        with pytest.raises(ValueError, match="threshold=1.5"):
-            Rejection(rejection.curve, 1.5, "")
+    def test_limit_out_of_range(self, rejection):
+        with pytest.raises(ValueError, match="known_phase=1.5"):
+            Rejection(rejection.curve, Limits(0.1, 1.5), "")
