@@ -672,8 +672,10 @@ def draw_real(result: dict) -> Figure:
         places = np.arange(len(levels))
         right.plot(places, [row[2] for row in rows], "o-", label=name.split(" (3")[0])
         right.set_xticks(places, [f"{level:g}" for level in levels])
-    right.set(xlabel="Noise added to real patterns", ylabel="Refused", ylim=(-0.02, 1.02))
-    right.legend(frameon=False, fontsize="x-small")
+    right.set(xlabel="Noise added to real patterns", ylabel="Refused")
+    right.set_ylim(-0.02, 1.35)
+    right.set_yticks(np.linspace(0, 1, 6))
+    right.legend(frameon=False, fontsize="x-small", loc="upper left")
     return figure
 
 

@@ -47,6 +47,9 @@ _MOST_WITH_INTERVALS, _FEWEST_WITHOUT_INTERVAL = 4, 10
 # Value in the images of states and reasons that is none of them.
 _MASKED = -1
 
+# Part of the patterns below which their risk is mostly chance.
+_LEAST_COVERAGE = 0.1
+
 
 def plot_confidence(xmap: CrystalMap) -> Figure:
     """Draw a map of the confidence beside one of the entropy, and of why points were rejected.
@@ -224,8 +227,9 @@ def plot_risk_coverage(
         ax.plot(one.coverage, one.risk, color=f"C{i}", label=", ".join(parts))
         band = {"color": f"C{i}", "alpha": 0.15, "linewidth": 0}
         ax.fill_between(one.coverage, one.risk, one.upper_risk, **band)
-        # Limits of few patterns are far above all that is to be seen.
-        highest = max(highest, one.risk.max(), one.upper_risk[-1])
+        # Risks and limits of few patterns are far above all that is to be seen.
+        of_many = one.coverage >= _LEAST_COVERAGE
+        highest = max(highest, one.risk[of_many].max(), one.upper_risk[-1])
     if risk is not None:
         ax.axhline(risk, **CHANCE_STYLE, label=f"chosen risk {risk:.1%}")
     ax.set(xlim=(0, 1), ylim=(0, min(1, 1.1 * max(highest, risk or 0, 0.01))))
