@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import dask.array as da
 import kikuchipy as kp
@@ -221,7 +221,7 @@ class TestResult:
                     seen_at_first_batch.append(len(computed))
                 return outputs(images)
 
-        watching = Watching(**vars(tiny_bundle))
+        watching = Watching(**{i.name: getattr(tiny_bundle, i.name) for i in fields(tiny_bundle)})
         classify(LazyEBSD(data), watching, batch_size=10)
         assert len(computed) >= 40
         # Some patterns are sampled from all over the map before.
