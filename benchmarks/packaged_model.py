@@ -45,12 +45,12 @@ from kikuchipy_cnn.models.acceleration import (
     with_input_size,
 )
 from kikuchipy_cnn.models.architectures import XCEPTION_MINIMUM_SIZE
+from kikuchipy_cnn.models.ensemble import members_of
 from kikuchipy_cnn.models.growth import grow_into_xception, mirrored
 from kikuchipy_cnn.simulation import BlochParameters, PhaseJitter, load_phases
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, build_library, load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import Disturbances, PatternSampler
-from kikuchipy_cnn.training.network_outputs import members_of
 from kikuchipy_cnn.training.simulated import SimulatedTraining, train_on_simulations
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ from scipy.stats import spearmanr
 
 from kikuchipy_cnn.evaluation import detect, expected_calibration_error, reliability
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models.ensemble import members_of
 from kikuchipy_cnn.plotting import plot_reliability, plot_risk_coverage
 from kikuchipy_cnn.simulation import NON_PATTERNS, load_phases
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
@@ -43,7 +44,7 @@ from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.training import LabelledPatterns, calibrate, fit_rejection
 from kikuchipy_cnn.training.calibration import fit_temperature
-from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
+from kikuchipy_cnn.training.network_outputs import NetworkOutputs
 from kikuchipy_cnn.training.rejection import simulate_non_patterns, simulate_other_phases
 from kikuchipy_cnn.uncertainty import FeatureDistance, RejectReason, RiskCoverage, energy
 from kikuchipy_cnn.uncertainty.measures import mutual_information, spread

@@ -171,6 +171,10 @@ def classify_space_group(
     rotations = _rotations(signal, navigation_shape)
     model = as_model(model)
     limits = answer_limits(model, max_risk) if reject else None
+    used = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
+    n_patterns = int(used.sum())
+    if prior is not None:
+        prior = _used_part(as_prior(prior, model.classes, used.size), used)
 
     sampled = sample_patterns(signal.data, navigation_mask)
     mask_found = signal_mask is None
@@ -179,10 +183,6 @@ def classify_space_group(
     if static_background is None:
         background = background_to_remove(signal, sampled, signal_mask)
 
-    used = np.ones(navigation_shape, bool) if navigation_mask is None else ~navigation_mask
-    n_patterns = int(used.sum())
-    if prior is not None:
-        prior = _used_part(as_prior(prior, model.classes, used.size), used)
     print(
         _information(
             model,

@@ -11,13 +11,13 @@ from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
 from tqdm import tqdm
 
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.evaluation._levels import level_of
 from kikuchipy_cnn.evaluation._reports import doubt
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.inference import predict
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import label_text
+from kikuchipy_cnn.training.class_level import level_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.splits import CLAIMS
 

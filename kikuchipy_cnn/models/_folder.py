@@ -120,7 +120,31 @@ def read_description(folder: str | os.PathLike, sha256: str | None = None) -> di
         If there is no such file, or it is not as expected.
     """
     path = Path(folder) / JSON
-    content = _read(path)
+    return parse_description(_read(path), path, sha256)
+
+
+def parse_description(content: bytes, path: Path, sha256: str | None = None) -> dict:
+    """Check what a bundle says of itself.
+
+    Parameters
+    ----------
+    content
+        Content of its ``bundle.json``.
+    path
+        Where that is.
+    sha256
+        Expected SHA-256 of it.
+
+    Returns
+    -------
+    description
+        Content as Python's own types.
+
+    Raises
+    ------
+    BundleError
+        If it is not as expected.
+    """
     if sha256 is not None and _sha256(content) != sha256:
         raise BundleError(
             f"{path} was altered: its SHA-256 is {_sha256(content)}, not {sha256}. Install the "

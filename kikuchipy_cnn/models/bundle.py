@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ from kikuchipy_cnn.uncertainty.rejection import Detector, Rejection
 
 if TYPE_CHECKING:
     import keras
+
+    from kikuchipy_cnn.models.ensemble import Ensemble
 
 _WEIGHTS, _DETECTOR = "weights.npz", "detector.npz"
 
@@ -235,17 +237,29 @@ class ModelBundle:
         contents = {_WEIGHTS: _pack_weights(self.network), CARD: self.card.encode()}
         if self.detector is not None:
             contents[_DETECTOR] = _pack(self.detector.to_arrays())
-        description = {
-            "name": self.name,
-            "architecture": self.architecture,
-            "input_shape": list(self.network.input_shape[1:]),
-            **self.classes.to_dict(),
-            "transform": self.transform.to_dict(),
-            "temperature": self.temperature,
-            "rejection": None if self.rejection is None else self.rejection.to_dict(),
-            "training": self.training,
-        }
-        return with_description(description, contents)
+        return with_description(description_of(self, self.network.input_shape[1:]), contents)
+
+
+def description_of(model: ModelBundle | Ensemble, input_shape: Sequence[int]) -> dict:
+    """What is written of any model, be it one network or several.
+
+    Parameters
+    ----------
+    model
+        Model.
+    input_shape
+        Rows, columns and channels that its networks take.
+    """
+    return {
+        "name": model.name,
+        "architecture": model.architecture,
+        "input_shape": list(input_shape),
+        **model.classes.to_dict(),
+        "transform": model.transform.to_dict(),
+        "temperature": model.temperature,
+        "rejection": None if model.rejection is None else model.rejection.to_dict(),
+        "training": model.training,
+    }
 
 
 def read_bundle(folder: str | os.PathLike, description: Mapping) -> ModelBundle:

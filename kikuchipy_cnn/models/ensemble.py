@@ -20,7 +20,7 @@ from kikuchipy_cnn.models._folder import (
     with_description,
     write_folder,
 )
-from kikuchipy_cnn.models.bundle import ModelBundle, Outputs, read_bundle
+from kikuchipy_cnn.models.bundle import ModelBundle, Outputs, description_of, read_bundle
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.uncertainty.measures import mutual_information, spread
@@ -186,18 +186,8 @@ class Ensemble:
         contents = {CARD: self.card.encode()}
         for name, member in zip(folders, self.members, strict=True):
             contents |= {f"{name}/{file}": data for file, data in member.contents().items()}
-        description = {
-            "name": self.name,
-            "members": folders,
-            "architecture": self.architecture,
-            "input_shape": list(self.members[0].network.input_shape[1:]),
-            **self.classes.to_dict(),
-            "transform": self.transform.to_dict(),
-            "temperature": self.temperature,
-            "rejection": None if self.rejection is None else self.rejection.to_dict(),
-            "training": self.training,
-        }
-        return with_description(description, contents)
+        shape = self.members[0].network.input_shape[1:]
+        return with_description(description_of(self, shape) | {"members": folders}, contents)
 
 
 def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBundle | Ensemble:
@@ -248,6 +238,11 @@ def _read_ensemble(folder: str | os.PathLike, description: Mapping) -> Ensemble:
         raise BundleError(f"{folder} is no usable ensemble: {error}") from error
 
 
+def members_of(model: ModelBundle | Ensemble) -> tuple[ModelBundle, ...]:
+    """Networks of a model, which may be one."""
+    return model.members if isinstance(model, Ensemble) else (model,)
+
+
 def joined(models: Sequence[ModelBundle | Ensemble]) -> Ensemble:
     """Make an ensemble of models that were given one by one.
 
@@ -267,7 +262,5 @@ def joined(models: Sequence[ModelBundle | Ensemble]) -> Ensemble:
     ValueError
         As :class:`Ensemble` does.
     """
-    members: list[ModelBundle] = []
-    for model in models:
-        members += model.members if isinstance(model, Ensemble) else [model]
-    return Ensemble(" + ".join(model.name for model in models), tuple(members))
+    members = tuple(member for model in models for member in members_of(model))
+    return Ensemble(" + ".join(model.name for model in models), members)

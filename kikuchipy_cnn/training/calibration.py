@@ -9,8 +9,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from kikuchipy_cnn.models import Ensemble, ModelBundle
+from kikuchipy_cnn.models.ensemble import members_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
-from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
+from kikuchipy_cnn.training.network_outputs import NetworkOutputs
 
 # Natural logarithms of the temperatures tried.
 _BOUNDS = (-2.0, 2.0)

@@ -265,9 +265,7 @@ def _calibrated(ensemble: Ensemble, data: IterativeData) -> Ensemble:
     if data.known is None:
         return ensemble
     judged = data.known[-1]
-    # The calibration compares the names of classes with those of phases.
-    names = np.array([str(label) for label in judged.labels(data.level).tolist()], object)
-    calibrated = calibrate(ensemble, replace(judged, material=names), show_progressbar=False)
+    calibrated = calibrate(ensemble, judged, show_progressbar=False)
     note = f"After that round, temperatures were fitted to {len(judged)} known patterns."
     return replace(calibrated, card=f"{ensemble.card}\n{note}\n")
 

@@ -8,15 +8,12 @@ import numpy as np
 from scipy.special import softmax
 
 from kikuchipy_cnn.models import Ensemble, ModelBundle
-from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses
+from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.space_groups import Classes
+from kikuchipy_cnn.training.class_level import level_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 
 _BATCH_SIZE = 256
-
-
-def members_of(model: ModelBundle | Ensemble) -> tuple[ModelBundle, ...]:
-    """Networks of a model, which may be one."""
-    return model.members if isinstance(model, Ensemble) else (model,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +105,7 @@ class NetworkOutputs:
         ValueError
             If a pattern is of none of the classes.
         """
-        level = "space group" if isinstance(classes, SpaceGroupClasses) else "phase"
-        found = self.patterns.labels(level).tolist()
+        found = self.patterns.labels(level_of(classes, self.patterns, None)).tolist()
         others = sorted(set(found) - set(classes.labels), key=str)
         if others:
             raise ValueError(

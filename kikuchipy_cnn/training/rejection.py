@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from kikuchipy_cnn.models import Ensemble, ModelBundle
+from kikuchipy_cnn.models.ensemble import members_of
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS, Disturbances
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 from kikuchipy_cnn.simulation.non_patterns import sample_non_patterns
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.training.labelled import LabelledPatterns
-from kikuchipy_cnn.training.network_outputs import NetworkOutputs, members_of
+from kikuchipy_cnn.training.network_outputs import NetworkOutputs
 from kikuchipy_cnn.uncertainty.rejection import KINDS, SHARES, Detector, Limits, Rejection
 from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 
