@@ -139,6 +139,12 @@ def master_patterns() -> tuple[list[str], np.ndarray]:
     return names, np.stack([library[name][0] for name in names])
 
 
+def as_8_bit(recorded: np.ndarray) -> np.ndarray:
+    """Patterns as most cameras give them, each over the whole range."""
+    low, high = (f(recorded, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    return np.round((recorded - low) / (high - low) * 255).astype(np.uint8)
+
+
 def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> LabelledPatterns:
     """Equally many patterns of each phase, of 8 bit, as of one map."""
     known, masters = master_patterns()
@@ -147,9 +153,7 @@ def simulated(names: list[str], n: int, size: int, level: str, seed: int) -> Lab
     patterns = np.empty((len(names), n, size, size), np.uint8)
     for i, only in enumerate(np.eye(len(names))):
         sampler.probabilities = only
-        recorded = sampler.sample(n).patterns
-        low, high = (f(recorded, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-        patterns[i] = np.round((recorded - low) / (high - low) * 255)
+        patterns[i] = as_8_bit(sampler.sample(n).patterns)
     material = np.repeat(names, n)
     return LabelledPatterns(
         sources=(PatternSource(patterns.reshape(-1, size, size)),),

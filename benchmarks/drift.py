@@ -97,9 +97,7 @@ def sample(patterns: Mapping[str, np.ndarray], disturbances: Disturbances, n: in
         np.stack(list(patterns.values())), np.ones(len(patterns)), SIZE, disturbances, seed
     )
     drawn = sampler.sample(n)
-    low, high = (f(drawn.patterns, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-    images = np.round((drawn.patterns - low) / (high - low) * 255).astype(np.uint8)
-    return images, np.array(list(patterns))[drawn.phases]
+    return accuracy.as_8_bit(drawn.patterns), np.array(list(patterns))[drawn.phases]
 
 
 def labelled(images: np.ndarray, names: np.ndarray) -> LabelledPatterns:

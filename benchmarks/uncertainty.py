@@ -43,7 +43,7 @@ from kikuchipy_cnn.simulation.library import load_library
 from kikuchipy_cnn.simulation.phases import load_phase_table
 from kikuchipy_cnn.simulation.sampler import PatternSampler
 from kikuchipy_cnn.training import LabelledPatterns, calibrate, fit_rejection
-from kikuchipy_cnn.training.calibration import fit_temperature
+from kikuchipy_cnn.training.calibration import fit_temperatures
 from kikuchipy_cnn.training.network_outputs import NetworkOutputs
 from kikuchipy_cnn.training.rejection import simulate_non_patterns, simulate_other_phases
 from kikuchipy_cnn.uncertainty import FeatureDistance, RejectReason, RiskCoverage, energy
@@ -62,6 +62,7 @@ ADDED_NOISE = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, np.inf)
 N_NOISY = 20
 RISKS = (0.01, 0.02, 0.05, 0.1)
 COVERAGE = 0.95
+PROBABILITY = "winner's probability"
 
 
 def known_patterns(
@@ -108,7 +109,7 @@ def _table() -> dict:
     return load_phase_table()
 
 
-def outside_phases(model: Model) -> tuple[list[str], list[str]]:
+def outside_phases() -> tuple[list[str], list[str]]:
     """Phases of other point groups than m-3m, of one half of the structure types and the other."""
     names = [name for name in load_library().names if not 221 <= _table()[name].space_group <= 230]
     types = sorted({_table()[name].prototype for name in names})
@@ -119,14 +120,10 @@ def outside_phases(model: Model) -> tuple[list[str], list[str]]:
 
 def related_phases(model: Model) -> tuple[list[str], list[str]]:
     """Phases of m-3m whose space group is no class: learned from by the network, and not."""
-    left_out = model_training(model)["left_out_phases"]
+    left_out = model.training["left_out_phases"]
     learned = [name for number, name in model.trained_materials if number not in model.classes]
     others = [name for name in left_out if _table()[name].space_group not in model.classes]
     return sorted(learned), others
-
-
-def model_training(model: Model) -> dict:
-    return members_of(model)[0].training
 
 
 def prepare(model: Model, show_progressbar: bool = False) -> Model:
@@ -136,7 +133,7 @@ def prepare(model: Model, show_progressbar: bool = False) -> Model:
     model = calibrate(model, known, weights, show_progressbar=show_progressbar)
     others = simulate_other_phases(
         model,
-        outside_phases(model)[0] + related_phases(model)[0],
+        outside_phases()[0] + related_phases(model)[0],
         seed=FIT_SEED,
         show_progressbar=show_progressbar,
     )
@@ -182,7 +179,7 @@ class Judged:
         """Scores that are higher the more a pattern is like those known."""
         logits, features = self.outputs.logits, self.outputs.features
         scores = {
-            "winner's probability": self.probabilities.max(axis=1),
+            PROBABILITY: self.probabilities.max(axis=1),
             "energy": np.mean([energy(x) for x in logits], axis=0),
             "largest logit": np.mean([x.max(axis=1) for x in logits], axis=0),
             "feature distance": np.mean(
@@ -215,8 +212,8 @@ def measure(model: Model, n_seen: int, n_left_out: int, real: Path) -> dict:
         "model": model.name,
         "n": len(patterns),
         "calibration": _calibration(model, known, probabilities, level, is_seen),
-        "detection": _detection(model, known, patterns, level, is_seen),
-        "risk": _risk(model, known, patterns, level, is_seen),
+        "detection": _detection(model, known, level, is_seen),
+        "risk": _risk(model, known, level, is_seen),
         "real": _real(model, real),
         "noise": _added_noise(model, real),
         "limits": model.rejection.limits._asdict(),
@@ -228,7 +225,7 @@ def measure(model: Model, n_seen: int, n_left_out: int, real: Path) -> dict:
 
 def _cross_calibrated(model: Model, known: Judged, is_seen: np.ndarray) -> np.ndarray:
     """Probabilities; those of phases left out with temperatures that do not know the phase."""
-    labels, weights = known.outputs.labels(model.classes), weights_of(is_seen)
+    weights = weights_of(is_seen)
     names = known.outputs.patterns.material
     phases = np.unique(names[~is_seen])
     numbers = np.random.default_rng(7).permutation(len(phases)) % N_FOLDS
@@ -238,24 +235,9 @@ def _cross_calibrated(model: Model, known: Judged, is_seen: np.ndarray) -> np.nd
     for number in range(N_FOLDS):
         own = folds == number
         # Those to fit to are other patterns of the same noise.
-        refitted = _refit(model, known.outputs, labels, weights, ~own)
+        refitted = fit_temperatures(model, known.outputs.take(~own), weights[~own])
         probabilities[own] = known.outputs.probabilities(refitted)[own]
     return probabilities
-
-
-def _refit(model: Model, outputs: NetworkOutputs, labels, weights, chosen) -> Model:
-    members = tuple(
-        replace(
-            member, temperature=fit_temperature(logits[chosen], labels[chosen], weights[chosen])
-        )
-        for member, logits in zip(members_of(model), outputs.logits, strict=True)
-    )
-    if not isinstance(model, Ensemble):
-        return members[0]
-    changed = replace(model, members=members, temperature=1.0)
-    mean = np.log(np.maximum(outputs.probabilities(changed), 1e-30))
-    temperature = fit_temperature(mean[chosen], labels[chosen], weights[chosen])
-    return replace(changed, temperature=temperature)
 
 
 def _calibration(model, known: Judged, probabilities, level, is_seen) -> dict:
@@ -316,7 +298,7 @@ def _shifted(model: Model) -> dict:
     return _calibration_row(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
-def _detection(model, known: Judged, patterns, level, is_seen) -> dict:
+def _detection(model, known: Judged, level, is_seen) -> dict:
     """How well scores tell known phases from the rest."""
     fit, _, of_phases_seen = known_patterns(model, 300, 1, FIT_SEED)
     examples = NetworkOutputs.of_patterns(model, fit.take(of_phases_seen), False)
@@ -325,7 +307,7 @@ def _detection(model, known: Judged, patterns, level, is_seen) -> dict:
     sets: dict[str, tuple[dict, np.ndarray | None, np.ndarray]] = {}
     refused = {}
     for name, phases in (
-        ("other point groups", outside_phases(model)[1]),
+        ("other point groups", outside_phases()[1]),
         ("other groups of m-3m", related_phases(model)[1]),
     ):
         if phases:
@@ -399,12 +381,12 @@ def _area(inside, outside, phases) -> dict:
     }
 
 
-def _risk(model, known: Judged, patterns, level, is_seen) -> dict:
+def _risk(model, known: Judged, level, is_seen) -> dict:
     """What is gained by not answering the least confident patterns."""
     right, rows, curves = known.right(), {}, {}
     scores = {
         "confidence": known.confidence,
-        "winner's probability": known.probabilities.max(axis=1),
+        PROBABILITY: known.probabilities.max(axis=1),
     }
     for i, name in enumerate((*NOISE_LEVELS, "all")):
         for kind, of_kind in (("seen", is_seen), ("left out", ~is_seen)):
@@ -625,9 +607,6 @@ def report(result: dict) -> str:
         lines.append(f"| {name}, refused | " + " | ".join(f"{row[2]:.2f}" for row in rows) + " |")
         lines.append("| wrong | " + " | ".join(f"{row[3]:.2f}" for row in rows) + " |")
     return "\n".join(lines)
-
-
-PROBABILITY = "winner's probability"
 
 
 def _with_interval(value: float, interval) -> str:

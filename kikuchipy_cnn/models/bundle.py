@@ -24,7 +24,6 @@ from kikuchipy_cnn.label_classes import LabelClasses, classes_from_dict
 from kikuchipy_cnn.models._folder import (
     CARD,
     BundleError,
-    read_parts,
     with_description,
     write_folder,
 )
@@ -262,15 +261,19 @@ def description_of(model: ModelBundle | Ensemble, input_shape: Sequence[int]) ->
     }
 
 
-def read_bundle(folder: str | os.PathLike, description: Mapping) -> ModelBundle:
-    """Read the bundle of a single network.
+def bundle_of(
+    description: Mapping, contents: Mapping[str, bytes], folder: str | os.PathLike
+) -> ModelBundle:
+    """Make the bundle of a single network from its files.
 
     Parameters
     ----------
-    folder
-        Folder that :meth:`ModelBundle.save` wrote.
     description
         Content of its ``bundle.json``.
+    contents
+        Its other files by name, whose sums were checked.
+    folder
+        Where they were read from.
 
     Returns
     -------
@@ -280,9 +283,8 @@ def read_bundle(folder: str | os.PathLike, description: Mapping) -> ModelBundle:
     Raises
     ------
     BundleError
-        If the folder is no bundle of a network, or was altered.
+        If the files are no bundle of a network.
     """
-    contents = read_parts(folder, description)
     try:
         classes = classes_from_dict(description)
         network = _build_in_single_precision(

@@ -15,12 +15,13 @@ from kikuchipy_cnn.models._folder import (
     CARD,
     JSON,
     BundleError,
+    parse_description,
     read_description,
     read_parts,
     with_description,
     write_folder,
 )
-from kikuchipy_cnn.models.bundle import ModelBundle, Outputs, description_of, read_bundle
+from kikuchipy_cnn.models.bundle import ModelBundle, Outputs, bundle_of, description_of
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.uncertainty.measures import mutual_information, spread
@@ -212,20 +213,24 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
         If the folder is no bundle, was altered, or needs another version of this package.
     """
     description = read_description(folder, sha256)
-    if "members" not in description:
-        return read_bundle(folder, description)
-    return _read_ensemble(folder, description)
-
-
-def _read_ensemble(folder: str | os.PathLike, description: Mapping) -> Ensemble:
     contents = read_parts(folder, description)
+    if "members" not in description:
+        return bundle_of(description, contents, folder)
+    return _ensemble_of(description, contents, Path(folder))
+
+
+def _ensemble_of(description: Mapping, contents: Mapping[str, bytes], folder: Path) -> Ensemble:
     try:
         rejection = description["rejection"]
-        members = [
-            read_bundle(Path(folder) / name, read_description(Path(folder) / name))
-            for name in description["members"]
-            if f"{name}/{JSON}" in contents
-        ]
+        members = []
+        for name in description["members"]:
+            own = {
+                file.removeprefix(f"{name}/"): content
+                for file, content in contents.items()
+                if file.startswith(f"{name}/")
+            }
+            of_member = parse_description(own[JSON], folder / name / JSON)
+            members.append(bundle_of(of_member, own, folder / name))
         return Ensemble(
             description["name"],
             tuple(members),

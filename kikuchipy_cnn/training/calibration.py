@@ -114,8 +114,30 @@ def calibrate(
         If there are no patterns, or some are of other classes.
     """
     outputs = NetworkOutputs.of_patterns(model, patterns, show_progressbar)
-    labels = outputs.labels(model.classes)
     weights = None if weights is None else np.asarray(weights)[outputs.valid]
+    return fit_temperatures(model, outputs, weights)
+
+
+def fit_temperatures(
+    model: ModelBundle | Ensemble, outputs: NetworkOutputs, weights: np.ndarray | None = None
+) -> ModelBundle | Ensemble:
+    """Fit the temperatures of a model to what its networks make of patterns.
+
+    Parameters
+    ----------
+    model
+        Model.
+    outputs
+        Outputs of its networks.
+    weights
+        How much each of the n patterns counts, of shape (n,). If not given, all count the same.
+
+    Returns
+    -------
+    model
+        As for :func:`calibrate`.
+    """
+    labels = outputs.labels(model.classes)
     members = tuple(
         replace(member, temperature=fit_temperature(logits, labels, weights), rejection=None)
         for member, logits in zip(members_of(model), outputs.logits, strict=True)

@@ -87,6 +87,15 @@ class NetworkOutputs:
     def __len__(self) -> int:
         return int(self.valid.sum())
 
+    def take(self, chosen: np.ndarray) -> NetworkOutputs:
+        """Take some of the labelled patterns, given by a boolean array of shape (n,)."""
+        return NetworkOutputs(
+            self.patterns.take(chosen),
+            np.ones(np.count_nonzero(chosen), bool),
+            [features[chosen] for features in self.features],
+            [logits[chosen] for logits in self.logits],
+        )
+
     def labels(self, classes: Classes) -> np.ndarray:
         """Index of each pattern's class.
 
