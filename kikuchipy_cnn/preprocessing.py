@@ -121,6 +121,49 @@ class PatternTransform:
         images[~valid] = 0
         return images[..., None], valid
 
+    def coverage(self, shape: tuple[int, int], signal_mask: np.ndarray | None = None) -> np.ndarray:
+        """Tell how much of each of the network's pixels patterns of a shape cover.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of the patterns.
+        signal_mask
+            Boolean mask of this shape, False for the pixels that are used. If not given, all are.
+
+        Returns
+        -------
+        coverage
+            From 0 to 1, of shape (size, size). Pixels of 0.5 or less count nowhere.
+        """
+        used = np.ones(shape, np.float32) if signal_mask is None else ~np.asarray(signal_mask)
+        rows, columns = _resize_operators(tuple(shape), self.size)
+        return rows @ used.astype(np.float32) @ columns
+
+    def to_patterns(
+        self, values: np.ndarray, shape: tuple[int, int], *, keep_sum: bool
+    ) -> np.ndarray:
+        """Bring values at the network's pixels to the pixels of the patterns.
+
+        Parameters
+        ----------
+        values
+            Values of shape (..., size, size).
+        shape
+            Rows and columns of the patterns.
+        keep_sum
+            Whether to spread values so that their sum stays the same, but for what lies beside the
+            pattern, instead of averaging them.
+
+        Returns
+        -------
+        values
+            Of shape (..., rows, columns).
+        """
+        scale = max(shape) / self.size
+        rows, columns = (_overlaps(n, self.size, scale) for n in shape)
+        return rows.T @ values @ columns / (scale**2 if keep_sum else 1)
+
     def standardise(self, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Remove the dynamic background and level the local contrast.
 
@@ -184,6 +227,15 @@ def _resize_operator(n: int, size: int, scale: float) -> np.ndarray:
     weights = np.clip(1 - np.abs(centres[:, None] - source) / width, 0, None)
     weights /= weights.sum(axis=1, keepdims=True)
     return weights[:, beyond : beyond + n].astype(np.float32)
+
+
+def _overlaps(n: int, size: int, scale: float) -> np.ndarray:
+    """Length that pixels of a square, as wide as *scale*, and of a pattern have in common."""
+    edges = (np.arange(size + 1) - size / 2) * scale + n / 2
+    first, last = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(n)
+    common = np.minimum(last, pixels + 1) - np.maximum(first, pixels)
+    return np.clip(common, 0, None).astype(np.float32)
 
 
 def find_circular_mask(patterns: np.ndarray) -> np.ndarray | None:

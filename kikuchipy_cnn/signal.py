@@ -165,9 +165,9 @@ def classify_space_group(
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
     signal_shape = signal.axes_manager.signal_shape[::-1]
     check_patterns(signal)
-    navigation_mask = _checked_mask(navigation_mask, "navigation_mask", navigation_shape)
-    signal_mask = _checked_mask(signal_mask, "signal_mask", signal_shape)
-    background = _checked_background(static_background, signal_shape)
+    navigation_mask = checked_mask(navigation_mask, "navigation_mask", navigation_shape)
+    signal_mask = checked_mask(signal_mask, "signal_mask", signal_shape)
+    background = checked_background(static_background, signal_shape)
     rotations = _rotations(signal, navigation_shape)
     model = as_model(model)
     limits = answer_limits(model, max_risk) if reject else None
@@ -286,7 +286,23 @@ def _scan_geometry(signal: EBSD) -> dict:
     return {"navigation_shape": shape, "step_sizes": steps, "scan_unit": unit}
 
 
-def _checked_mask(mask, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def checked_mask(mask, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return a mask as an array.
+
+    Parameters
+    ----------
+    mask
+        What was given, or None.
+    name
+        Name of the argument.
+    shape
+        Shape that it must have.
+
+    Raises
+    ------
+    ValueError
+        If it is not boolean, of another shape or all True.
+    """
     if mask is None:
         return None
     mask = np.asarray(mask)
@@ -299,7 +315,21 @@ def _checked_mask(mask, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
     return mask
 
 
-def _checked_background(background, shape: tuple[int, ...]) -> np.ndarray | None:
+def checked_background(background, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return a static background as an array.
+
+    Parameters
+    ----------
+    background
+        What was given. None and False are none.
+    shape
+        Shape that it must have.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape or is nowhere finite and positive.
+    """
     if background is None or background is False:
         return None
     background = np.asarray(background, dtype=np.float32)

@@ -179,7 +179,7 @@ class ModelBundle:
         logits
             Values before calibration, of shape (n, classes) and data type float64.
         """
-        return np.asarray(self.network.predict_on_batch(self._inputs(images)), np.float64)
+        return np.asarray(self.network.predict_on_batch(self.network_input(images)), np.float64)
 
     def features_and_logits(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the last layer sees, and what it makes of that.
@@ -196,7 +196,7 @@ class ModelBundle:
         logits
             Values of shape (n, classes) and data type float64.
         """
-        features, logits = self._with_features.predict_on_batch(self._inputs(images))
+        features, logits = self._with_features.predict_on_batch(self.network_input(images))
         return np.asarray(features, np.float64), np.asarray(logits, np.float64)
 
     @cached_property
@@ -206,7 +206,14 @@ class ModelBundle:
         last = self.network.layers[-1]
         return keras.Model(self.network.inputs, [last.input, last.output])
 
-    def _inputs(self, images: np.ndarray) -> np.ndarray:
+    def network_input(self, images: np.ndarray) -> np.ndarray:
+        """Give preprocessed patterns as many equal channels as the network takes.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`outputs`.
+        """
         return np.repeat(images, self.network.input_shape[-1], axis=-1)
 
     def save(self, folder: str | os.PathLike, overwrite: bool = False) -> Path:

@@ -1,5 +1,5 @@
 """Figures of maps and patterns, of how well a model does, how far its answers are to be trusted,
-and of how it was trained.
+why it says what it says, and how it was trained.
 
 The figures are made without pyplot, so that they need no backend, and are not kept alive after use.
 Save one with :meth:`~matplotlib.figure.Figure.savefig`.
@@ -12,6 +12,8 @@ from kikuchipy_cnn.plotting.evaluation import (
     plot_quality,
     plot_scores,
 )
+from kikuchipy_cnn.plotting.explanation import plot_attribution_comparison, plot_attributions
+from kikuchipy_cnn.plotting.kernels import plot_feature_maps, plot_kernels
 from kikuchipy_cnn.plotting.maps import plot_patterns, plot_space_groups
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.plotting.training import plot_shots_curve, plot_training_curves
@@ -24,9 +26,13 @@ from kikuchipy_cnn.plotting.uncertainty import (
 
 __all__ = [
     "plot_accuracy_by_atomic_number",
+    "plot_attribution_comparison",
+    "plot_attributions",
     "plot_confidence",
     "plot_confusion",
     "plot_drift",
+    "plot_feature_maps",
+    "plot_kernels",
     "plot_orientations",
     "plot_patterns",
     "plot_quality",

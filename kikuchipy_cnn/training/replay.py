@@ -64,7 +64,7 @@ def simulate_replay(
     if missing:
         raise ValueError(
             f"There is no phase of {', '.join(map(str, missing))} in the packaged library to "
-            "simulate patterns of. Give some as replay=..., for instance from "
+            "simulate patterns of. Give some of your own, for instance from "
             "LabelledPatterns.from_simulation() with phases of your own."
         )
     rng = np.random.default_rng([seed, size])

@@ -1,0 +1,208 @@
+"""What all explanations begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.space_groups import Classes
+
+Model = str | os.PathLike | ModelBundle | Ensemble
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Patterns, what a model says of them, and what is to be explained.
+
+    Parameters
+    ----------
+    model
+        Model.
+    patterns
+        Patterns of shape (n, rows, columns), divided by a static background if there is one.
+    images
+        What its networks are given, of shape (n, size, size, 1).
+    logits
+        Mean logits of its networks, of shape (n, classes).
+    probabilities
+        Calibrated probabilities of shape (n, classes).
+    explained
+        Positions of the classes to explain, of shape (n, k).
+    signal_mask
+        Boolean mask of shape (rows, columns), False for the pixels that are used, or None.
+    """
+
+    model: ModelBundle | Ensemble
+    patterns: np.ndarray
+    images: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    explained: np.ndarray
+    signal_mask: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        patterns: np.ndarray,
+        space_group: int | str | Sequence[int | str] | None,
+        n_classes: int,
+        signal_mask: np.ndarray | None,
+        static_background: np.ndarray | None,
+    ) -> Question:
+        """Preprocess and classify patterns.
+
+        Parameters
+        ----------
+        model
+            Model, or its name or path.
+        patterns
+            Patterns of shape (rows, columns) or (n, rows, columns).
+        space_group
+            Labels of the classes to explain. If None, the *n_classes* most probable ones.
+        n_classes
+            Number of classes to explain, if they are not given.
+        signal_mask, static_background
+            As for :class:`~kikuchipy_cnn.PatternTransform`.
+        """
+        model = as_model(model)
+        patterns = as_patterns(patterns)
+        images = valid_images(model, patterns, signal_mask, static_background)
+        logits = mean_logits(model, images)
+        probabilities = model.predict_probabilities(images)
+        if space_group is None:
+            explained = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_classes]
+        else:
+            positions = positions_of(model.classes, space_group)
+            explained = np.tile(positions, (len(patterns), 1))
+        if static_background is not None:
+            # What a dead pixel of the background does to a pattern is no part of it.
+            dead = ~(np.asarray(static_background) > 0)
+            patterns = np.where(dead, 0, patterns / np.where(dead, 1, static_background))
+        return cls(model, patterns, images, logits, probabilities, explained, signal_mask)
+
+    def known(self) -> dict:
+        """Fields that the answer takes over."""
+        return {
+            "patterns": self.patterns,
+            "images": self.images[..., 0],
+            "explained": self.explained,
+            "classes": self.model.classes,
+            "transform": self.model.transform,
+            "logits": self.logits,
+            "probabilities": self.probabilities,
+            "signal_mask": self.signal_mask,
+        }
+
+
+def as_patterns(patterns: np.ndarray) -> np.ndarray:
+    """Bring one or more patterns to the shape (n, rows, columns).
+
+    Parameters
+    ----------
+    patterns
+        Patterns of shape (rows, columns) or (n, rows, columns).
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or there are none.
+    """
+    array = np.asarray(patterns)
+    array = array[None] if array.ndim == 2 else array
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(
+            f"Patterns of shape {np.shape(patterns)} given. Give (rows, columns) or (n, rows, "
+            "columns); kikuchipy_cnn.explanation.explain() takes signals."
+        )
+    return array
+
+
+def valid_images(
+    model: ModelBundle | Ensemble,
+    patterns: np.ndarray,
+    signal_mask: np.ndarray | None,
+    static_background: np.ndarray | None,
+) -> np.ndarray:
+    """Preprocess patterns as a model does.
+
+    Parameters
+    ----------
+    model
+        Model.
+    patterns
+        Patterns of shape (n, rows, columns).
+    signal_mask, static_background
+        As for :class:`~kikuchipy_cnn.PatternTransform`.
+
+    Returns
+    -------
+    images
+        Network input of shape (n, size, size, 1).
+
+    Raises
+    ------
+    ValueError
+        If a mask or background has another shape, or a pattern is constant or not finite.
+    """
+    for name, array in (("signal_mask", signal_mask), ("static_background", static_background)):
+        if array is not None and np.shape(array) != patterns.shape[1:]:
+            raise ValueError(
+                f"{name} has shape {np.shape(array)}, but the patterns have {patterns.shape[1:]}."
+            )
+    images, valid = model.transform(patterns, signal_mask, static_background)
+    if not valid.all():
+        raise ValueError(
+            f"Pattern(s) {', '.join(map(str, np.flatnonzero(~valid)))} are constant or have values "
+            "that are not finite: there is nothing to explain. Leave them out."
+        )
+    return images
+
+
+def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray, batch_size: int = 64):
+    """Mean of the logits of a model's networks, of shape (n, classes).
+
+    Parameters
+    ----------
+    model
+        Model.
+    images
+        Network input of shape (n, size, size, 1).
+    batch_size
+        Number of images that a network takes at once.
+    """
+    parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    return np.mean(
+        [np.concatenate([member.logits(part) for part in parts]) for member in members_of(model)],
+        axis=0,
+    )
+
+
+def positions_of(classes: Classes, labels: int | str | Sequence[int | str]) -> list[int]:
+    """Find classes by their labels.
+
+    Parameters
+    ----------
+    classes
+        Classes of a model.
+    labels
+        One or more space-group numbers, or names of other classes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class.
+    """
+    labels = [labels] if isinstance(labels, int | str | np.integer) else list(labels)
+    unknown = [label for label in labels if label not in classes.labels]
+    if unknown or not labels:
+        raise ValueError(
+            f"The model has no {classes.noun} {', '.join(map(repr, unknown)) or 'of no name'}. Its "
+            f"{classes.plural}: {', '.join(map(repr, classes.labels))}."
+        )
+    return [classes.labels.index(label) for label in labels]

@@ -1,0 +1,92 @@
+"""DeepSHAP through shap, and the mend that it needs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kikuchipy_cnn.models.acceleration import in_precision
+
+if TYPE_CHECKING:
+    import keras
+
+# TensorFlow's name of depthwise convolution, which shap does not know.
+DEPTHWISE = "DepthwiseConv2dNative"
+
+
+class DeepShap:
+    """Contributions to one logit of a network, by shap's DeepExplainer.
+
+    Parameters
+    ----------
+    network
+        Keras model from images to logits, whose last layer is a dense one. The backend is
+        TensorFlow.
+    position
+        Position of the logit.
+    """
+
+    def __init__(self, network: keras.Model, position: int) -> None:
+        import shap
+
+        self._references = None
+        with warnings.catch_warnings():
+            # It says that TensorFlow is new, which the check of the sums makes harmless.
+            warnings.filterwarnings("ignore", "Your TensorFlow version")
+            self._explainer = shap.DeepExplainer(
+                _with_one_logit(network, position), lambda _: self._references
+            )
+
+    def __call__(self, image: np.ndarray, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Explain an image against background images, batch by batch.
+
+        Parameters
+        ----------
+        image
+            Image of shape (size, size, channels).
+        batches
+            Background images, each batch of shape (n, size, size, channels). Batches of one size
+            are compiled once.
+
+        Yields
+        ------
+        values
+            Mean contributions against the images of a batch, of shape (size, size).
+        """
+        for self._references in batches:
+            with knowing_depthwise_convolution():
+                # shap's own check assumes a background that does not change.
+                values = self._explainer.shap_values(image[None], check_additivity=False)
+            yield values[0, ..., 0].sum(axis=-1)
+
+
+@contextmanager
+def knowing_depthwise_convolution() -> Iterator[None]:
+    """Tell shap, for a while, that depthwise convolution is linear."""
+    from shap.explainers._deep import deep_tf
+
+    if DEPTHWISE in deep_tf.op_handlers:
+        yield
+        return
+    deep_tf.op_handlers[DEPTHWISE] = deep_tf.passthrough
+    try:
+        yield
+    finally:
+        del deep_tf.op_handlers[DEPTHWISE]
+
+
+def _with_one_logit(network: keras.Model, position: int) -> keras.Model:
+    """Network of the same layers but the last, since shap explains all outputs or the largest."""
+    import keras
+
+    last = network.layers[-1]
+    kernel, bias = last.get_weights()
+    with in_precision("float32"):
+        layer = keras.layers.Dense(1)
+        alone = keras.Model(network.inputs, layer(last.input))
+    layer.set_weights([kernel[:, [position]], bias[[position]]])
+    return alone

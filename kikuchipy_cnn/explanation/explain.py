@@ -1,0 +1,121 @@
+"""Explanations of patterns inside a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import dask
+import numpy as np
+from kikuchipy.signals import EBSD
+
+from kikuchipy_cnn.explanation._common import Model
+from kikuchipy_cnn.explanation.attributions import Attributions
+from kikuchipy_cnn.explanation.grad_cam import grad_cam
+from kikuchipy_cnn.explanation.shapley import shapley_values
+from kikuchipy_cnn.inference import find_signal_mask, sample_patterns
+from kikuchipy_cnn.signal import (
+    background_to_remove,
+    check_patterns,
+    checked_background,
+    checked_mask,
+)
+
+METHODS = {"shap": shapley_values, "gradcam": grad_cam}
+
+
+def explain(
+    signal: EBSD,
+    index: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    model: Model = "xception_fewshot",
+    method: str = "shap",
+    *,
+    navigation_mask: np.ndarray | None = None,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | bool | None = None,
+    **options,
+) -> Attributions:
+    """Explain what a model says of patterns of a map.
+
+    Patterns are preprocessed as by :func:`~kikuchipy_cnn.classify_space_group`: mask and static
+    background are found in the same way.
+
+    Parameters
+    ----------
+    signal
+        EBSD signal, lazy or not. Only the patterns that are explained, and a few more to find the
+        mask, are read.
+    index
+        Row and column of a pattern in the map, as in ``xmap[row, column]``, or the number of a
+        pattern in a map of one dimension; or a sequence of such. Negative numbers count from the
+        end. Not needed for a single pattern.
+    model
+        Model, or its name or path. Default is ``"xception_fewshot"``.
+    method
+        ``"shap"`` for :func:`shapley_values`, which is the default, or ``"gradcam"`` for
+        :func:`grad_cam`.
+    navigation_mask
+        Boolean mask of the navigation shape, False for the patterns to explain, instead of *index*.
+    signal_mask, static_background
+        As for :func:`~kikuchipy_cnn.classify_space_group`.
+    **options
+        Further arguments of the method.
+
+    Returns
+    -------
+    attributions
+        What speaks for and against classes, with the patterns and their places in the map.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method or pattern, both or neither of *index* and *navigation_mask* are
+        given, or the method raises it.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}, but it must be one of {', '.join(METHODS)}.")
+    check_patterns(signal)
+    navigation_shape = signal.data.shape[:-2]
+    signal_shape = signal.data.shape[-2:]
+    places = _places(navigation_shape, index, navigation_mask)
+    signal_mask = checked_mask(signal_mask, "signal_mask", signal_shape)
+    background = checked_background(static_background, signal_shape)
+    sampled = sample_patterns(signal.data)
+    if signal_mask is None:
+        signal_mask = find_signal_mask(sampled)
+    if static_background is None:
+        background = background_to_remove(signal, sampled, signal_mask)
+    patterns = np.stack(dask.compute(*(signal.data[place] for place in places)))
+    attributions = METHODS[method](
+        model, patterns, signal_mask=signal_mask, static_background=background, **options
+    )
+    return replace(attributions, places=tuple(places))
+
+
+def _places(
+    shape: tuple[int, ...], index, navigation_mask: np.ndarray | None
+) -> list[tuple[int, ...]]:
+    """Where in the map the patterns are that are asked for."""
+    if (index is not None) == (navigation_mask is not None) and shape:
+        raise ValueError(
+            "Give either the index of patterns or a navigation_mask that is False for them."
+        )
+    if navigation_mask is not None:
+        mask = checked_mask(navigation_mask, "navigation_mask", shape)
+        return [tuple(map(int, place)) for place in np.argwhere(~mask)]
+    if index is None:
+        return [()]
+    indices = np.asarray(index)
+    if indices.ndim < 2:
+        # Several numbers are one place in a map, and several along a line.
+        indices = indices.reshape(-1, 1) if len(shape) == 1 else indices.reshape(1, -1)
+    if indices.dtype.kind not in "iu" or indices.ndim != 2 or indices.shape[1] != len(shape):
+        raise ValueError(
+            f"index={index!r} is no place in a map of shape {shape}. Give {len(shape)} integer(s), "
+            "or a sequence of such."
+        )
+    outside = (indices < -np.array(shape)) | (indices >= shape)
+    if outside.any():
+        place = indices[outside.any(axis=1)][0].tolist()
+        raise ValueError(f"There is no pattern at {place} in a map of shape {shape}.")
+    return [tuple(place) for place in np.where(indices < 0, indices + shape, indices).tolist()]
