@@ -16,7 +16,6 @@ import io
 import warnings
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import kikuchipy as kp
@@ -33,6 +32,12 @@ from kikuchipy_cnn.simulation import Disturbances, disturb, load_master_pattern
 
 REAL_PATTERNS = Path(__file__).resolve().parents[2] / "shared" / "patterns"
 SHOWN = 3
+# Where Hough indexing starts from; the screen was moved away by 5 mm twice.
+SILICON_CENTERS = {
+    "si_in": (0.512, 0.139, 0.498),
+    "si_out5mm": (0.523, 0.159, 0.618),
+    "si_out10mm": (0.523, 0.194, 0.738),
+}
 # Steel's EDAX angles are in another sample frame, turned about the normal by one of these.
 RIGHT_ANGLES = (0, 90, 180, 270)
 STEEL_TILT = 5.0
@@ -78,32 +83,30 @@ def nickel():
 
 
 def silicon(folder: Path):
-    """The same of silicon. The wafer's normal is [001]: one angle and the center are searched."""
-    patterns = []
-    for file in sorted(folder.glob("*.h5")):
-        signal = kp.load(file)
+    """The same of silicon, indexed by Hough from centers that the screen was moved away from."""
+    phases = PhaseList(master("Si").phase)
+    patterns, centers, rotations = [], [], []
+    for name, center in SILICON_CENTERS.items():
+        signal = kp.load(folder / f"{name}.h5")
         signal.remove_static_background(show_progressbar=False)
         patterns.append(binned(signal.data.astype(np.float32)))
-    patterns = np.stack(patterns)
-    angles = np.deg2rad(np.arange(0, 90, 3))
-    rotations = Rotation.from_euler(np.stack([angles, 0 * angles, 0 * angles], axis=1))
-    best = [(-1.0, None, None)] * len(patterns)
-    wanted = prepare(patterns, None)
-    for pc in product((0.45, 0.5, 0.55), np.arange(0.1, 0.95, 0.05), np.arange(0.35, 1.0, 0.08)):
-        detector = place(np.array([pc]), patterns.shape[1:])
-        trial = prepare(project("Si", rotations, detector), None)
-        scores = correlations(wanted, trial)
-        for i, row in enumerate(scores):
-            if row.max() > best[i][0]:
-                best[i] = (row.max(), pc, row.argmax())
-    detector = place(np.array([pc for _, pc, _ in best]), patterns.shape[1:])
-    return patterns, None, detector, rotations[[k for _, _, k in best]], "Si"
+        signal.remove_dynamic_background(show_progressbar=False)
+        detector = EBSDDetector(signal.data.shape, pc=center)
+        with contextlib.redirect_stdout(io.StringIO()):
+            optimized = signal.hough_indexing_optimize_pc(
+                center, detector.get_indexer(phases), method="Nelder-Mead"
+            )
+            xmap = signal.hough_indexing(phases, optimized.get_indexer(phases), verbose=0)
+        centers.append(optimized.pc.ravel())
+        rotations.append(xmap.rotations.data.reshape(-1, 4)[0])
+    detector = place(np.array(centers), patterns[0].shape)
+    return np.stack(patterns), None, detector, Rotation(np.array(rotations)), "Si"
 
 
 def ferrite(folder: Path):
     """The same of ferrite, of patterns with a high confidence index."""
     data = np.load(folder / "patterns.npz")
-    good = np.flatnonzero(data["ci"] > MINIMUM_CONFIDENCE)[::6]
+    good = good_steel(data)
     mask = binned(find_circular_mask(data["patterns"]).astype(np.float32)) > 0
     patterns = np.stack([binned(p.astype(np.float32)) for p in data["patterns"][good]])
     detector = EBSDDetector(
@@ -118,6 +121,26 @@ def ferrite(folder: Path):
     rotations = max(trials, key=lambda trial: trial[0])[1]
     centers = np.tile(detector.pc, (len(patterns), 1))
     return patterns, mask, place(centers, patterns.shape[1:], STEEL_TILT), rotations, "Fe-bcc"
+
+
+def good_steel(data) -> np.ndarray:
+    """Numbers of some of the patterns of a high confidence index."""
+    return np.flatnonzero(data["ci"] > MINIMUM_CONFIDENCE)[::6]
+
+
+def full_size(name: str):
+    """The same patterns as they were recorded, their mask and static background."""
+    if name == "nickel":
+        signal = kp.data.nickel_ebsd_small()
+        return signal.data.reshape(9, 60, 60), None, signal.static_background
+    if name == "silicon":
+        signals = [kp.load(REAL_PATTERNS / "si_wafer" / f"{one}.h5") for one in SILICON_CENTERS]
+        # Each camera distance has a background of its own.
+        corrected = [signal.data / signal.static_background.astype(float) for signal in signals]
+        raw = np.stack([signal.data for signal in signals])
+        return np.stack(corrected), find_circular_mask(raw), None
+    data = np.load(REAL_PATTERNS / "steel_ferrite" / "patterns.npz")
+    return data["patterns"][good_steel(data)], find_circular_mask(data["patterns"]), None
 
 
 def compare(name, patterns, mask, detector, rotations, phase) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from kikuchipy_cnn._files import replacing
 
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
+
+    from kikuchipy_cnn.simulation.phases import PhaseRecord
 
 
 def add_simulate_parser(commands: argparse._SubParsersAction) -> None:
@@ -238,8 +241,7 @@ def _simulate_patterns(options: argparse.Namespace) -> None:
 
 def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
     """Phases named on the command line, by name and in that order."""
-    from kikuchipy_cnn.simulation import phase_from_cif
-    from kikuchipy_cnn.simulation.phases import load_phase_table, phase_from_record
+    from kikuchipy_cnn.simulation.phases import load_phase_table
 
     if not options.phase:
         raise ValueError("No phase is given. Give names of the catalogue or files .cif.")
@@ -252,19 +254,38 @@ def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
     catalogue = load_phase_table()
     phases = {}
     for name in options.phase:
-        if _is_cif(name):
-            phase = phase_from_cif(name, space_group=space_group)
-        elif name in catalogue:
-            phase = phase_from_record(catalogue[name])
-        else:
-            raise ValueError(
-                f"{name!r} is neither a phase of the catalogue nor a file .cif. "
-                "'kikuchipy-cnn simulate phases' lists the catalogue."
-            )
+        phase = read_phase(name, catalogue, space_group)
         if phase.name in phases:
             raise ValueError(f"Two phases are named {phase.name!r}. Rename a file.")
         phases[phase.name] = phase
     return phases
+
+
+def read_phase(
+    name: str, catalogue: Mapping[str, PhaseRecord], space_group: int | str | None = None
+) -> Phase:
+    """Read a phase that is named on the command line.
+
+    Parameters
+    ----------
+    name
+        Name in the catalogue, or a file .cif.
+    catalogue
+        From :func:`~kikuchipy_cnn.simulation.phases.load_phase_table`.
+    space_group
+        Of a CIF that says none: its number, or ``"find"``.
+    """
+    from kikuchipy_cnn.simulation import phase_from_cif
+    from kikuchipy_cnn.simulation.phases import phase_from_record
+
+    if _is_cif(name):
+        return phase_from_cif(name, space_group=space_group)
+    if name not in catalogue:
+        raise ValueError(
+            f"{name!r} is neither a phase of the catalogue nor a file .cif. "
+            "'kikuchipy-cnn simulate phases' lists the catalogue."
+        )
+    return phase_from_record(catalogue[name])
 
 
 def _is_cif(name: str) -> bool:

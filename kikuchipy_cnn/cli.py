@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kikuchipy_cnn._adapt_command import add_adapt_parser
+from kikuchipy_cnn._explain_command import add_explain_parser
 from kikuchipy_cnn._files import check_figure, save_figure
 from kikuchipy_cnn._signals import load_signal
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common_options(demo, figure=False)
     demo.set_defaults(run=_demo)
 
+    add_explain_parser(commands)
     add_simulate_parser(commands)
     add_train_parsers(commands)
     add_adapt_parser(commands)

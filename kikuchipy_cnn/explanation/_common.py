@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.models.ensemble import members_of
 from kikuchipy_cnn.space_groups import Classes
+
+# Images that a network classifies at once.
+_AT_ONCE = 32
 
 Model = str | os.PathLike | ModelBundle | Ensemble
 
@@ -74,7 +77,7 @@ class Question:
         patterns = as_patterns(patterns)
         images = valid_images(model, patterns, signal_mask, static_background)
         logits = mean_logits(model, images)
-        probabilities = model.predict_probabilities(images)
+        probabilities = in_batches(model.predict_probabilities, images)
         if space_group is None:
             explained = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_classes]
         else:
@@ -164,7 +167,7 @@ def valid_images(
     return images
 
 
-def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray, batch_size: int = 64):
+def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray) -> np.ndarray:
     """Mean of the logits of a model's networks, of shape (n, classes).
 
     Parameters
@@ -173,14 +176,29 @@ def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray, batch_size: i
         Model.
     images
         Network input of shape (n, size, size, 1).
-    batch_size
-        Number of images that a network takes at once.
     """
-    parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    return np.mean(
-        [np.concatenate([member.logits(part) for part in parts]) for member in members_of(model)],
-        axis=0,
-    )
+    return np.mean([in_batches(member.logits, images) for member in members_of(model)], axis=0)
+
+
+def in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Call a function of images, all batches being of the same size.
+
+    Parameters
+    ----------
+    function
+        Function of images of shape (32, size, size, 1), which is compiled for each size anew.
+    images
+        Network input of shape (n, size, size, 1).
+
+    Returns
+    -------
+    values
+        What the function returns, of shape (n, ...).
+    """
+    n = len(images)
+    images = np.pad(images, ((0, -n % _AT_ONCE), (0, 0), (0, 0), (0, 0)))
+    parts = np.split(images, len(images) // _AT_ONCE)
+    return np.concatenate([function(part) for part in parts])[:n]
 
 
 def positions_of(classes: Classes, labels: int | str | Sequence[int | str]) -> list[int]:

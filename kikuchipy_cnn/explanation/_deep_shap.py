@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ class DeepShap:
             Mean contributions against the images of a batch, of shape (size, size).
         """
         for self._references in batches:
-            with knowing_depthwise_convolution():
+            with knowing_depthwise_convolution(), _without_warnings_of_tracing():
                 # shap's own check assumes a background that does not change.
                 values = self._explainer.shap_values(image[None], check_additivity=False)
             yield values[0, ..., 0].sum(axis=-1)
@@ -77,6 +78,18 @@ def knowing_depthwise_convolution() -> Iterator[None]:
         yield
     finally:
         del deep_tf.op_handlers[DEPTHWISE]
+
+
+@contextmanager
+def _without_warnings_of_tracing() -> Iterator[None]:
+    """TensorFlow warns of several networks, each of which is traced once by shap."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _with_one_logit(network: keras.Model, position: int) -> keras.Model:

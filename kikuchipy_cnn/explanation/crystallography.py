@@ -27,6 +27,7 @@ SIGNS = {"both": np.abs, "positive": lambda x: x.clip(min=0), "negative": lambda
 _SMALLEST_SPACING = 0.7
 # Bands that covered more would be everywhere.
 _LARGEST_AREA_OF_BANDS = 0.5
+_INDEX_FIRST = "Index it first, for example with signal.hough_indexing(), and set signal.xmap."
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,7 +332,8 @@ def orientations_at(
     Raises
     ------
     ValueError
-        If the signal has no crystal map, or a pattern is not indexed in it.
+        If the signal has no crystal map, or one with identity for all orientations, or a pattern is
+        not indexed in it.
     """
     from orix.quaternion import Rotation
 
@@ -340,8 +342,7 @@ def orientations_at(
     n_points = int(np.prod(shape))
     if xmap is None or xmap.is_in_data.size != n_points:
         raise ValueError(
-            "The signal has no crystal map with an orientation for each pattern. Index it first, "
-            "for example with signal.hough_indexing(), and set signal.xmap."
+            f"The signal has no crystal map with an orientation for each pattern. {_INDEX_FIRST}"
         )
     numbers = [int(np.ravel_multi_index(place, shape)) if shape else 0 for place in places]
     rows = np.cumsum(xmap.is_in_data) - 1
@@ -353,6 +354,12 @@ def orientations_at(
     if missing:
         raise ValueError(f"The pattern at {missing[0]} is not indexed in the signal's crystal map.")
     best = xmap.rotations.data.reshape(xmap.size, -1, 4)[:, 0]
+    # kikuchipy gives signals from files a crystal map, indexed or not.
+    if np.allclose(np.abs(best), (1, 0, 0, 0)):
+        raise ValueError(
+            "All orientations in the signal's crystal map are identity, as in one that was never "
+            f"indexed. {_INDEX_FIRST}"
+        )
     if detector.navigation_size > 1:
         detector.pc = detector.pc_flattened[numbers]
     return Rotation(best[rows[numbers]]), detector

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import spearmanr
 
-from kikuchipy_cnn.explanation._common import Model, as_patterns, valid_images
+from kikuchipy_cnn.explanation._common import Model, as_patterns, in_batches, valid_images
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.background import simulate_background
 from kikuchipy_cnn.explanation.explain import METHODS
@@ -114,7 +114,8 @@ def randomisation_test(
     images = valid_images(
         model, patterns, options.get("signal_mask"), options.get("static_background")
     )
-    labels = np.array(model.classes.labels)[model.predict_probabilities(images).argmax(axis=1)]
+    predicted = in_batches(model.predict_probabilities, images).argmax(axis=1)
+    labels = np.array(model.classes.labels)[predicted]
     correlations = np.empty(len(patterns))
     for label in np.unique(labels):
         places = labels == label

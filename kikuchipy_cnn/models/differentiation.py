@@ -145,7 +145,8 @@ def _guided_rectifier(name: str) -> keras.Layer:
 def _of_tensorflow(network: keras.Model) -> Callable:
     import tensorflow as tf
 
-    # With batches of any size, a network is traced once.
+    # Traced at once and for batches of any size; TensorFlow warns of functions that are traced when
+    # they are called, if there are many of them.
     signature = (
         [tf.TensorSpec(tensor.shape, tf.float32) for tensor in network.inputs],
         tf.TensorSpec((None, network.outputs[0].shape[-1]), tf.float32),
@@ -159,7 +160,10 @@ def _of_tensorflow(network: keras.Model) -> Callable:
             total = tf.reduce_sum(outputs[0] * weights)
         return outputs, tape.gradient(total, inputs)
 
-    return run
+    traced = run.get_concrete_function()
+    return lambda inputs, weights: traced(
+        [tf.constant(values) for values in inputs], tf.constant(weights)
+    )
 
 
 def _of_torch(network: keras.Model) -> Callable:
