@@ -3,11 +3,13 @@
     python benchmarks/explanation.py cost
     python benchmarks/explanation.py where --output where.json
     python benchmarks/explanation.py draw --output docs/images
+    python benchmarks/explanation.py kernels --output docs/images
 
 ``cost`` prints time and memory for each pattern, each in a process of its own. ``where`` explains
 simulated and real patterns of known orientation, and compares with chance, with the contrast of
 the patterns, with the same network with shuffled weights, and right with wrong answers. ``draw``
-makes the figures of docs/explanation.md.
+makes the figures of docs/explanation.md. ``kernels`` trains two networks, one from scratch and one
+from packaged weights, on the same few simulated patterns, and compares their first layers.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import kikuchipy as kp
 import numpy as np
 from kikuchipy.detectors import EBSDDetector
 from orix.quaternion import Rotation
@@ -53,10 +54,20 @@ from kikuchipy_cnn.plotting import (
 from kikuchipy_cnn.simulation import Disturbances, load_master_pattern, load_phases
 from kikuchipy_cnn.simulation.disturbances import NOISE_LEVELS
 from kikuchipy_cnn.simulation.signals import simulate_patterns
+from kikuchipy_cnn.training import (
+    FewShotProtocol,
+    FewShotTrainer,
+    LabelledPatterns,
+    split_patterns,
+)
 
 MODEL = "xception_fewshot"
 # Phases that the model has learned, of three space groups whose bands differ.
 SIMULATED = {"Ni": 225, "Fe-bcc": 229, "Si": 227}
+# Another model, for comparison, and where few-shot training starts from.
+OTHER = "fast_fewshot"
+# One phase of each space group, for figures and few-shot training.
+PHASES = {221: ["Ni3Al"], 223: ["Cr3Si"], 225: ["Ni"], 227: ["Si"], 229: ["W"], 230: ["Al4Ni3"]}
 SIZES = (71, 128, 299)
 _SPACE_GROUPS = {"nickel": 225, "silicon": 227, "steel": 229}
 
@@ -89,6 +100,11 @@ def main() -> None:
     draw.add_argument("--background", type=int, default=100, help="of each class")
     draw.add_argument("--output", type=Path, required=True, help="folder")
     draw.set_defaults(run=draw_all)
+    kernels = commands.add_parser("kernels")
+    kernels.add_argument("--number", type=int, default=400, help="of patterns of each class")
+    kernels.add_argument("--epochs", type=int, default=20, help="at most")
+    kernels.add_argument("--output", type=Path, required=True, help="folder")
+    kernels.set_defaults(run=draw_kernels)
     one = commands.add_parser("one-cost")
     one.add_argument("what", choices=tuple(COSTS))
     one.add_argument("size", type=int)
@@ -289,8 +305,8 @@ def summary(row: dict) -> str:
             for quantity in ("observed", "chance", "contrast", "p_value")
         )
         cells += [
-            f"{observed.mean():.3f}",
-            f"{chance.mean():.3f}",
+            f"{np.nanmean(observed):.3f}",
+            f"{np.nanmean(chance):.3f}",
             f"{contrast.mean():.3f}",
             f"{(p < 0.05).mean():.2f}",
         ]
@@ -313,8 +329,8 @@ def print_tables(rows: list[dict]) -> None:
             of_method = [r for r in rows if (r["method"], r["weights"]) == (method, "trained")]
             chosen = np.concatenate([np.array(r["right"]) == answer for r in of_method])
             ratios = [
-                np.concatenate([r[f"{region}_observed"] for r in of_method])[chosen].mean()
-                / np.concatenate([r[f"{region}_chance"] for r in of_method])[chosen].mean()
+                np.nanmean(np.concatenate([r[f"{region}_observed"] for r in of_method])[chosen])
+                / np.nanmean(np.concatenate([r[f"{region}_chance"] for r in of_method])[chosen])
                 for region in ("axes", "bands")
             ]
             print(
@@ -330,21 +346,115 @@ def draw_all(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for name, patterns in real_patterns():
         chosen = np.linspace(0, len(patterns.data) - 1, min(4, len(patterns.data))).astype(int)
-        centers = patterns.detector.pc_flattened
         detector = patterns.detector.deepcopy()
-        detector.pc = centers[chosen]
-        rotations = patterns.rotations[chosen]
-        simulations = geometrical_simulations(phases[patterns.phase], rotations, detector)
+        detector.pc = patterns.detector.pc_flattened[chosen]
+        simulations = geometrical_simulations(
+            phases[patterns.phase], patterns.rotations[chosen], detector
+        )
         settings = {"signal_mask": patterns.mask, "static_background": patterns.background}
         background = simulate_background(
             model, options.background, shape=patterns.data.shape[1:], signal_mask=patterns.mask
         )
         values = shapley_values(model, patterns.data[chosen], background, **settings)
-        print(values.table())
         regions = grad_cam(model, patterns.data[chosen], **settings)
         for kind, attributions in (("shap", values), ("gradcam", regions)):
+            print(f"{name}, {kind}\n{attributions.table()}", flush=True)
             figure = plot_attributions(attributions, simulations=simulations)
             figure.savefig(options.output / f"explain_{name}_{kind}.png", dpi=90)
+        draw_failed_case(model, patterns, options.output / f"explain_{name}_failed.png")
+    draw_space_groups(model, options)
+
+
+def draw_failed_case(model: ModelBundle, patterns: Patterns, file: Path) -> None:
+    """Compare the first patterns, at most two, of which this model or another alone is right."""
+    other = load_model(OTHER)
+    settings = {"signal_mask": patterns.mask, "static_background": patterns.background}
+    both = [
+        grad_cam(one, patterns.data, patterns.space_group, **settings) for one in (model, other)
+    ]
+    is_right = [one.predicted == one.explained[:, 0] for one in both]
+    chosen = np.flatnonzero(is_right[0] != is_right[1])[:2]
+    if not len(chosen):
+        print(f"{MODEL} and {OTHER} are right and wrong about the same patterns: no {file.name}")
+        return
+    background = simulate_background(
+        model, 50, shape=patterns.data.shape[1:], signal_mask=patterns.mask
+    )
+    explained = [
+        shapley_values(
+            one, patterns.data[chosen], background, space_group=patterns.space_group, **settings
+        )
+        for one in (model, other)
+    ]
+    figure = plot_attribution_comparison(*explained, titles=[MODEL, OTHER])
+    figure.savefig(file, dpi=80)
+
+
+def draw_space_groups(model: ModelBundle, options: argparse.Namespace) -> None:
+    """One simulated pattern of each space group, as in Fig. 4 of the paper of 2021."""
+    patterns = simulate_of_classes(model.classes, 1)
+    data = np.stack([source.data[0] for source in patterns.sources])
+    background = simulate_background(model, options.background, seed=1)
+    values = shapley_values(model, data, background)
+    print(f"simulated\n{values.table()}", flush=True)
+    plot_attributions(values).savefig(options.output / "explain_space_groups_shap.png", dpi=90)
+
+
+def simulate_of_classes(classes, n: int) -> LabelledPatterns:
+    """Patterns of the space groups in their order, of low noise, as many of each phase."""
+    phases = [phase for number in classes.space_groups for phase in PHASES[number]]
+    return LabelledPatterns.from_simulation(
+        phases,
+        n,
+        shape=(71, 71),
+        disturbances=Disturbances.of_level("low"),
+        show_progressbar=False,
+    )
+
+
+def draw_kernels(options: argparse.Namespace) -> None:
+    """Train from two starts and compare the kernels of the first layers."""
+    other = load_model(OTHER)
+    patterns = simulate_of_classes(other.classes, options.number)
+    split = split_patterns(patterns, options.number * 4 // 5, options.number // 5, seed=0)
+    protocol = FewShotProtocol(max_epochs=options.epochs)
+    networks = {}
+    for name, start, settings in (
+        ("from scratch", "scratch", {"architecture": other.architecture, "size": 71}),
+        ("transfer", OTHER, {}),
+    ):
+        trainer = FewShotTrainer(start, protocol, name=name, **settings)
+        result = trainer.fit(split.training, split.validation, show_progressbar=False)
+        networks[name] = result.bundle
+        best = result.history[result.best_epoch - 1]
+        print(f"{name}: {len(result.history)} epochs, {result.stopped}; best {best}", flush=True)
+    rng = np.random.default_rng(0)
+    for up_to in ({}, {"up_to_sign": True, "up_to_scale": True}):
+        pairs = similar_kernels(*networks.values(), **up_to)
+        untrained = [
+            [
+                pair.distance
+                for pair in similar_kernels(
+                    *(
+                        with_shuffled_weights(network, images, seed=int(rng.integers(2**31)))
+                        for network in networks.values()
+                    ),
+                    **up_to,
+                )
+            ]
+            for images in [simulate_background(other, 5)] * 10
+        ]
+        print(up_to, [(pair.index_a, pair.index_b, round(pair.distance, 3)) for pair in pairs])
+        print("shuffled weights:", np.mean(untrained, axis=0).round(3))
+    pairs = similar_kernels(*networks.values())
+    figure = plot_kernels(pairs, titles=list(networks))
+    figure.savefig(options.output / "explain_kernels.png", dpi=90)
+    shown = simulate_of_classes(other.classes, 1)
+    data = np.stack([source.data[0] for source in shown.sources])
+    numbers = [pair.index_a for pair in pairs]
+    maps = feature_maps(networks["from scratch"], data, kernels=numbers)
+    figure = plot_feature_maps(data, maps, kernels=numbers, row_labels=other.classes.space_groups)
+    figure.savefig(options.output / "explain_feature_maps.png", dpi=80)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Importing this package adds
 to kikuchipy's EBSD signals.
 """
 
-from kikuchipy_cnn import io
+from kikuchipy_cnn import explanation, io, plotting
 from kikuchipy_cnn.hierarchy import coarser_map, resolved_map
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.models import Ensemble, ModelBundle, describe_model, list_models, load_model
@@ -25,9 +25,11 @@ __all__ = [
     "coarser_map",
     "composition_prior",
     "describe_model",
+    "explanation",
     "io",
     "list_models",
     "load_model",
+    "plotting",
     "resolved_map",
 ]
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.signal import checked_background, checked_mask
 from kikuchipy_cnn.space_groups import Classes
+
+if TYPE_CHECKING:
+    import keras
 
 # Images that a network classifies at once.
 _AT_ONCE = 32
@@ -151,13 +156,10 @@ def valid_images(
     Raises
     ------
     ValueError
-        If a mask or background has another shape, or a pattern is constant or not finite.
+        If a mask or background is unusable, or a pattern is constant or not finite.
     """
-    for name, array in (("signal_mask", signal_mask), ("static_background", static_background)):
-        if array is not None and np.shape(array) != patterns.shape[1:]:
-            raise ValueError(
-                f"{name} has shape {np.shape(array)}, but the patterns have {patterns.shape[1:]}."
-            )
+    signal_mask = checked_mask(signal_mask, "signal_mask", patterns.shape[1:])
+    static_background = checked_background(static_background, patterns.shape[1:])
     images, valid = model.transform(patterns, signal_mask, static_background)
     if not valid.all():
         raise ValueError(
@@ -224,3 +226,31 @@ def positions_of(classes: Classes, labels: int | str | Sequence[int | str]) -> l
             f"{classes.plural}: {', '.join(map(repr, classes.labels))}."
         )
     return [classes.labels.index(label) for label in labels]
+
+
+def layer_with_maps(member: ModelBundle, name: str | None) -> keras.Layer:
+    """Find a layer with feature maps.
+
+    Parameters
+    ----------
+    member
+        Model of one network.
+    name
+        Name of the layer. If None, the last one.
+
+    Raises
+    ------
+    ValueError
+        If the network has no such layer.
+    """
+    layers = {
+        layer.name: layer for layer in member.network.layers[1:] if len(layer.output.shape) == 4
+    }
+    if name is None:
+        return list(layers.values())[-1]
+    if name not in layers:
+        raise ValueError(
+            f"{member.name!r} has no layer {name!r} with feature maps. Its layers: "
+            f"{', '.join(layers)}."
+        )
+    return layers[name]

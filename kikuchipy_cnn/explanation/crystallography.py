@@ -34,6 +34,8 @@ _INDEX_FIRST = "Index it first, for example with signal.hough_indexing(), and se
 class Share:
     """Part of an attribution that lies in a region, and what is to be expected.
 
+    What is of values is not a number where all of them are 0.
+
     Parameters
     ----------
     observed
@@ -203,8 +205,8 @@ def crystallographic_shares(
         directions = _directions(attributions.patterns.shape[1:], transform.size, center)[inside]
         weights = [np.ones(inside.sum()), np.abs(attributions.images[i][inside])]
         weights += [SIGNS[sign](values[inside]) for values in all_values[i]]
-        # A class without any values of a sign has no part anywhere.
-        weights = np.array([w / max(w.sum(), np.finfo(np.float32).tiny) for w in weights])
+        # Where there are no values of a sign, there is no telling where they are.
+        weights = np.array([w / w.sum() if w.any() else np.full(w.size, np.nan) for w in weights])
         of_crystal = np.array(regions(directions @ given[i].T)) @ weights.T
         of_random = [np.array(regions(directions @ matrix.T)) @ weights.T for matrix in random]
         parts.append((of_crystal, np.array(of_random)))
@@ -418,7 +420,7 @@ def _as_share(parts: list[tuple[np.ndarray, np.ndarray]], region: int) -> Share:
         chance.append(expected.mean(axis=0))
         spread.append(expected.std(axis=0))
         # The crystal's own orientation is one of those that are possible.
-        p_value.append((1 + as_large) / (1 + len(expected)))
+        p_value.append(np.where(np.isnan(own), np.nan, (1 + as_large) / (1 + len(expected))))
         area.append(own_area)
         contrast.append(own_contrast)
     return Share(*map(np.array, (observed, chance, spread, p_value, area, contrast)))

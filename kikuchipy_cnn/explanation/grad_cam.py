@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.explanation._common import Model, Question
+from kikuchipy_cnn.explanation._common import Model, Question, layer_with_maps
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.models.differentiation import gradient_function, with_probe
@@ -115,7 +115,7 @@ class _Probe:
 
     def __init__(self, member: ModelBundle, layer: str | None, guided: bool) -> None:
         network, self._shape = with_probe(
-            member.network, checked_layer(member, layer), guided=guided
+            member.network, layer_with_maps(member, layer).name, guided=guided
         )
         self._run = gradient_function(network)
         self._member = member
@@ -130,36 +130,6 @@ class _Probe:
         importance = np.einsum("nrck, nk -> nrc", maps, at_maps.mean(axis=(1, 2)))
         importance = _resized(np.maximum(importance, 0), images.shape[1])
         return importance, at_pixels.sum(axis=-1) * importance
-
-
-def checked_layer(member: ModelBundle, layer: str | None) -> str:
-    """Name of a layer with feature maps.
-
-    Parameters
-    ----------
-    member
-        Model of one network.
-    layer
-        Name that was given. If None, the last layer with feature maps.
-
-    Raises
-    ------
-    ValueError
-        If the network has no such layer.
-    """
-    names = [
-        of_network.name
-        for of_network in member.network.layers[1:]
-        if len(of_network.output.shape) == 4
-    ]
-    if layer is None:
-        return names[-1]
-    if layer not in names:
-        raise ValueError(
-            f"{member.name!r} has no layer {layer!r} with feature maps. Its layers: "
-            f"{', '.join(names)}."
-        )
-    return layer
 
 
 def _resized(maps: np.ndarray, size: int) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from kikuchipy_cnn._checks import check_integer
+from kikuchipy_cnn.explanation._common import as_patterns, layer_with_maps, valid_images
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
-from kikuchipy_cnn.signal import checked_background, checked_mask
 
 if TYPE_CHECKING:
     import keras
@@ -185,22 +185,7 @@ def feature_maps(
     bundle = _single(model)
     of_layer = _layer_with_maps(bundle, layer)
     numbers = _checked_numbers(kernels, of_layer)
-    patterns = np.asarray(patterns)
-    if patterns.ndim == 2:
-        patterns = patterns[None]
-    if patterns.ndim != 3 or len(patterns) == 0:
-        raise ValueError(
-            f"patterns has shape {patterns.shape}, but (rows, columns) or (n, rows, columns) is "
-            "needed, with one pattern at least."
-        )
-    mask = checked_mask(signal_mask, "signal_mask", patterns.shape[1:])
-    background = checked_background(static_background, patterns.shape[1:])
-    images, valid = bundle.transform(patterns, mask, background)
-    if not valid.all():
-        raise ValueError(
-            f"Pattern(s) {np.flatnonzero(~valid).tolist()} do not vary or have values that are not "
-            "finite. Leave them out."
-        )
+    images = valid_images(bundle, as_patterns(patterns), signal_mask, static_background)
 
     import keras
 
@@ -245,13 +230,7 @@ def _layer_with_maps(bundle: ModelBundle, name: str | None) -> keras.layers.Laye
     """Layer of a name, or the first convolution."""
     if name is None:
         return _convolution(bundle, None)
-    layers = {layer.name: layer for layer in bundle.network.layers if len(layer.output.shape) == 4}
-    if name not in layers:
-        raise ValueError(
-            f"{bundle.name!r} has no layer {name!r} with feature maps. Layers that have some: "
-            f"{', '.join(layers)}."
-        )
-    return layers[name]
+    return layer_with_maps(bundle, name)
 
 
 def _kernels(bundle: ModelBundle, layer: keras.layers.Conv2D) -> np.ndarray:

@@ -250,12 +250,12 @@ class TestFeatureMaps:
 
     @pytest.mark.parametrize("shape", [(20,), (2, 2, 20, 20), (0, 20, 20)])
     def test_wrong_shape(self, bundle, shape):
-        with pytest.raises(ValueError, match="patterns has shape .* is needed"):
+        with pytest.raises(ValueError, match="Patterns of shape .* given"):
             feature_maps(bundle, np.ones(shape))
 
     def test_patterns_without_content(self, bundle, patterns):
         patterns = patterns.astype(float)
         patterns[0] = 7
         patterns[2, 3, 3] = np.nan
-        with pytest.raises(ValueError, match=r"Pattern\(s\) \[0, 2\] do not vary or have values"):
+        with pytest.raises(ValueError, match=r"Pattern\(s\) 0, 2 are constant or have values"):
             feature_maps(bundle, patterns)
