@@ -48,6 +48,7 @@ class TestAttachment:
     def test_import_is_light(self):
         code = (
             "import sys, kikuchipy_cnn, kikuchipy_cnn.cli; "
+            "kikuchipy_cnn.plotting, kikuchipy_cnn.explanation; "
             "print(*{'tensorflow', 'keras', 'shap', 'sklearn.svm'} & set(sys.modules))"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +93,11 @@ class Question:
             dead = ~(np.asarray(static_background) > 0)
             patterns = np.where(dead, 0, patterns / np.where(dead, 1, static_background))
         return cls(model, patterns, images, logits, probabilities, explained, signal_mask)
+
+    def first(self, n: int) -> Question:
+        """Ask about the first *n* patterns only."""
+        of_patterns = ("patterns", "images", "logits", "probabilities", "explained")
+        return replace(self, **{name: getattr(self, name)[:n] for name in of_patterns})
 
     def known(self) -> dict:
         """Fields that the answer takes over."""

@@ -15,6 +15,8 @@ from kikuchipy_cnn.models.acceleration import in_precision
 if TYPE_CHECKING:
     import keras
 
+    from kikuchipy_cnn.models import ModelBundle
+
 # TensorFlow's name of depthwise convolution, which shap does not know.
 DEPTHWISE = "DepthwiseConv2dNative"
 
@@ -24,22 +26,22 @@ class DeepShap:
 
     Parameters
     ----------
-    network
-        Keras model from images to logits, whose last layer is a dense one. The backend is
-        TensorFlow.
+    member
+        Model of one network, whose last layer is a dense one. The backend is TensorFlow.
     position
         Position of the logit.
     """
 
-    def __init__(self, network: keras.Model, position: int) -> None:
+    def __init__(self, member: ModelBundle, position: int) -> None:
         import shap
 
+        self._member = member
         self._references = None
         with warnings.catch_warnings():
             # It says that TensorFlow is new, which the check of the sums makes harmless.
             warnings.filterwarnings("ignore", "Your TensorFlow version")
             self._explainer = shap.DeepExplainer(
-                _with_one_logit(network, position), lambda _: self._references
+                _with_one_logit(member.network, position), lambda _: self._references
             )
 
     def __call__(self, image: np.ndarray, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
@@ -48,17 +50,19 @@ class DeepShap:
         Parameters
         ----------
         image
-            Image of shape (size, size, channels).
+            Preprocessed pattern of shape (size, size, 1).
         batches
-            Background images, each batch of shape (n, size, size, channels). Batches of one size
-            are compiled once.
+            Background images, each batch of shape (n, size, size, 1). Batches of one size are
+            compiled once.
 
         Yields
         ------
         values
             Mean contributions against the images of a batch, of shape (size, size).
         """
-        for self._references in batches:
+        image = self._member.network_input(image)
+        for batch in batches:
+            self._references = self._member.network_input(batch)
             with knowing_depthwise_convolution(), _without_warnings_of_tracing():
                 # shap's own check assumes a background that does not change.
                 values = self._explainer.shap_values(image[None], check_additivity=False)

@@ -89,7 +89,8 @@ def explain(
     attributions = METHODS[method](
         model, patterns, signal_mask=signal_mask, static_background=background, **options
     )
-    return replace(attributions, places=tuple(places))
+    # After Ctrl-C there may be fewer.
+    return replace(attributions, places=tuple(places[: len(attributions)]))
 
 
 def _places(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from tqdm import tqdm
@@ -106,7 +107,8 @@ def shapley_values(
     Warns
     -----
     UserWarning
-        If a sum is off by more than a hundredth of the logit span.
+        If a sum is off by more than a hundredth of the logit span, or after Ctrl-C, when the values
+        are of the patterns that were done, if there are any.
 
     See Also
     --------
@@ -139,27 +141,16 @@ def shapley_values(
         batch_size = max(1, int(_AT_ONCE * (_OF_SIZE / model.transform.size) ** 2))
     # Batches of about one size: each size of its own is compiled.
     batches = np.array_split(references, -(-len(references) // batch_size))
-
-    values = np.zeros((*question.explained.shape, *images.shape[1:3]))
-    members = members_of(model)
-    with tqdm(
-        total=len(members) * question.explained.size * len(references),
-        unit="comparison",
-        desc=ESTIMATORS[estimator],
-        disable=not is_progress_shown(show_progressbar),
-    ) as progressbar:
-        for member in members:
-            inputs = [member.network_input(batch) for batch in batches]
-            for position in np.unique(question.explained):
-                # Compiling takes a while, so all patterns of a class in a row.
-                explainer = _explainer(estimator, member, position, n_steps)
-                for i, k in np.argwhere(question.explained == position):
-                    image = member.network_input(images[i][None])[0]
-                    for batch, of_batch in zip(inputs, explainer(image, inputs), strict=True):
-                        share = len(batch) / len(references) / len(members)
-                        values[i, k] += share * of_batch
-                        progressbar.update(len(batch))
-
+    values = _values(
+        question, batches, estimator, n_steps, is_shown=is_progress_shown(show_progressbar)
+    )
+    if len(values) < len(images):
+        question = question.first(len(values))
+        warnings.warn(
+            f"Interrupted. The values are of the first {len(values)} of {len(images)} patterns.",
+            UserWarning,
+            stacklevel=2,
+        )
     attributions = Attributions(
         ESTIMATORS[estimator],
         values=values.astype(np.float32),
@@ -168,6 +159,46 @@ def shapley_values(
     )
     _warn_of_errors(attributions)
     return attributions
+
+
+def _values(
+    question: Question,
+    batches: Sequence[np.ndarray],
+    estimator: str,
+    n_steps: int,
+    *,
+    is_shown: bool,
+) -> np.ndarray:
+    """Values of all patterns, of shape (n, k, size, size); of those done after Ctrl-C."""
+    members = members_of(question.model)
+    n_references = sum(map(len, batches))
+    values = np.zeros((*question.explained.shape, *question.images.shape[1:3]))
+    # Compiling takes a while, so explainers are kept from pattern to pattern.
+    explainers: dict[tuple[int, int], Explainer] = {}
+    with tqdm(
+        total=len(members) * question.explained.size * n_references,
+        unit="comparison",
+        desc=ESTIMATORS[estimator],
+        disable=not is_shown,
+    ) as progressbar:
+        for i, (image, positions) in enumerate(
+            zip(question.images, question.explained, strict=True)
+        ):
+            try:
+                for (k, position), (j, member) in product(enumerate(positions), enumerate(members)):
+                    if (j, position) not in explainers:
+                        explainers[j, position] = _explainer(estimator, member, position, n_steps)
+                    for batch, of_batch in zip(
+                        batches, explainers[j, position](image, batches), strict=True
+                    ):
+                        share = len(batch) / n_references / len(members)
+                        values[i, k] += share * of_batch
+                        progressbar.update(len(batch))
+            except KeyboardInterrupt:
+                if i == 0:
+                    raise
+                return values[:i]
+    return values
 
 
 def _checked_estimator(estimator: str | None) -> str:
@@ -208,7 +239,7 @@ def _as_references(
 
 def _explainer(estimator: str, member: ModelBundle, position: int, n_steps: int) -> Explainer:
     if estimator == "deep_shap":
-        return DeepShap(member.network, position)
+        return DeepShap(member, position)
     return _IntegratedGradients(member, position, n_steps)
 
 
@@ -216,13 +247,15 @@ class _IntegratedGradients:
     """Contributions to a logit by the mean gradient along paths from background images."""
 
     def __init__(self, member: ModelBundle, position: int, n_steps: int) -> None:
+        self._member = member
         self._run = gradient_function(member.network)
         self._weights = np.eye(len(member.classes), dtype=np.float32)[position]
         self._n_steps = n_steps
 
     def __call__(self, image: np.ndarray, batches: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        image = self._member.network_input(image)
         n_before = 0
-        for batch in batches:
+        for batch in map(self._member.network_input, batches):
             # Each path has its steps elsewhere, so that the errors of the steps cancel.
             offsets = np.arange(n_before, n_before + len(batch)) * _GOLDEN_RATIO % 1
             n_before += len(batch)
