@@ -407,7 +407,8 @@ def simulate_of_classes(classes, n: int) -> LabelledPatterns:
         phases,
         n,
         shape=(71, 71),
-        disturbances=Disturbances.of_level("low"),
+        # Round detectors would each need a mask of their own.
+        disturbances=replace(Disturbances.of_level("low"), circular=0.0),
         show_progressbar=False,
     )
 
@@ -451,8 +452,8 @@ def draw_kernels(options: argparse.Namespace) -> None:
     figure.savefig(options.output / "explain_kernels.png", dpi=90)
     shown = simulate_of_classes(other.classes, 1)
     data = np.stack([source.data[0] for source in shown.sources])
-    numbers = [pair.index_a for pair in pairs]
-    maps = feature_maps(networks["from scratch"], data, kernels=numbers)
+    numbers = [pair.index_b for pair in pairs]
+    maps = feature_maps(networks["transfer"], data, kernels=numbers)
     figure = plot_feature_maps(data, maps, kernels=numbers, row_labels=other.classes.space_groups)
     figure.savefig(options.output / "explain_feature_maps.png", dpi=80)
 

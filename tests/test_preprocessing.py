@@ -146,3 +146,91 @@ class TestFindCircularMask:
 
     def test_nothing_finite(self):
         assert find_circular_mask(np.full((2, 50, 50), np.nan)) is None
+
+
+SHAPES = [(60, 60), (480, 480), (60, 100), (100, 60), (40, 320)]
+
+
+class TestCoverage:
+    @pytest.mark.parametrize("size", [32, 71])
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_pixels_beside_a_pattern(self, shape, size):
+        """They are those that the preprocessing leaves empty."""
+        transform = PatternTransform(size=size)
+        coverage = transform.coverage(shape)
+        assert coverage.shape == (size, size)
+        assert coverage.min() >= 0 and coverage.max() == pytest.approx(1)
+        noise = np.random.default_rng(0).normal(size=(1, *shape))
+        image = transform(noise)[0][0, ..., 0]
+        np.testing.assert_array_equal(image == 0, coverage <= 0.5)
+        # Rows and columns are in proportion to those of the pattern.
+        expected = [min(1, n / max(shape)) * size for n in shape]
+        inside = coverage > 0.5
+        found = [inside.any(axis=1).sum(), inside.any(axis=0).sum()]
+        np.testing.assert_allclose(found, expected, atol=1)
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_mask(self, shape):
+        transform = PatternTransform(size=40)
+        mask = np.zeros(shape, bool)
+        mask[:, shape[1] // 2 :] = True
+        coverage = transform.coverage(shape, mask)
+        np.testing.assert_allclose(coverage[:, :19], transform.coverage(shape)[:, :19], atol=1e-6)
+        assert (coverage[:, 21:] == 0).all()
+        # Lists are as good, and both masks together leave nothing.
+        np.testing.assert_array_equal(transform.coverage(shape, mask.tolist()), coverage)
+        both = coverage + transform.coverage(shape, ~mask)
+        np.testing.assert_allclose(both, transform.coverage(shape), atol=1e-6)
+        assert (transform.coverage(shape, np.ones(shape, bool)) == 0).all()
+
+
+class TestToPatterns:
+    @pytest.mark.parametrize("size", [32, 71])
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_sum_is_kept(self, shape, size, rng):
+        transform = PatternTransform(size=size)
+        values = rng.normal(size=(2, 3, size, size))
+        inside = transform.coverage(shape) > 1 - 1e-5
+        values *= inside
+        assert inside.sum() > 0.05 * size**2
+        found = transform.to_patterns(values, shape, keep_sum=True)
+        assert found.shape == (2, 3, *shape)
+        for of_found, of_values in zip(found.reshape(6, -1), values.reshape(6, -1), strict=True):
+            assert of_found.sum() == pytest.approx(of_values.sum(), rel=1e-4, abs=1e-4)
+
+    def test_what_lies_beside_is_lost(self):
+        transform = PatternTransform(size=20)
+        values = np.ones((20, 20))
+        found = transform.to_patterns(values, (60, 30), keep_sum=True)
+        # Each network pixel is 3 x 3 pixels, and half of the square is beside the pattern.
+        np.testing.assert_allclose(found, np.full((60, 30), 1 / 9), rtol=1e-5)
+
+    @pytest.mark.parametrize("size", [32, 71])
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_constant_stays_constant(self, shape, size):
+        found = PatternTransform(size=size).to_patterns(
+            np.full((size, size), 2.5), shape, keep_sum=False
+        )
+        np.testing.assert_allclose(found, np.full(shape, 2.5), rtol=1e-5)
+
+    @pytest.mark.parametrize("size", [32, 71])
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_a_network_pixel_goes_back_to_what_it_shows(self, shape, size):
+        """The one that shows a bright spot lies on it."""
+        transform = PatternTransform(size=size, clip=1e3)
+        scale = max(shape) / size
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        for spot in [(0.3, 0.2), (0.25, 0.8), (0.9, 0.45)]:
+            place = np.round(np.multiply(spot, np.subtract(shape, 1))).astype(int)
+            distance = np.hypot(y - place[0], x - place[1])
+            image = transform(np.exp(-0.5 * (distance / max(scale, 1)) ** 2)[None])[0][0, ..., 0]
+            pixel = np.unravel_index(image.argmax(), image.shape)
+            values = np.zeros((size, size))
+            values[pixel] = 1
+            for keep_sum in (True, False):
+                found = transform.to_patterns(values, shape, keep_sum=keep_sum)
+                centre = [(found * i).sum() / found.sum() for i in (y, x)]
+                np.testing.assert_allclose(centre, place, atol=max(scale, 1) / 2 + 1e-3)
+                # It covers a square as wide as the network's pixel.
+                assert (found > 0).sum() <= (np.ceil(scale) + 1) ** 2
+            assert found.max() <= 1 + 1e-6

@@ -63,7 +63,11 @@ class DeepShap:
         image = self._member.network_input(image)
         for batch in batches:
             self._references = self._member.network_input(batch)
-            with knowing_depthwise_convolution(), _without_warnings_of_tracing():
+            with (
+                knowing_depthwise_convolution(),
+                _without_warnings_of_tracing(),
+                _with_gradients_restored(),
+            ):
                 # shap's own check assumes a background that does not change.
                 values = self._explainer.shap_values(image[None], check_additivity=False)
             yield values[0, ..., 0].sum(axis=-1)
@@ -94,6 +98,18 @@ def _without_warnings_of_tracing() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _with_gradients_restored() -> Iterator[None]:
+    """After an error or Ctrl-C, shap would leave TensorFlow without gradients."""
+    from tensorflow.python.eager import execute
+
+    record = execute.record_gradient
+    try:
+        yield
+    finally:
+        execute.record_gradient = record
 
 
 def _with_one_logit(network: keras.Model, position: int) -> keras.Model:

@@ -74,21 +74,19 @@ class CrystallographicShares:
         What they are parts of.
     within
         Largest angle from a zone axis in degrees.
-    reflectors
-        Miller indices of the families of planes whose bands count, of shape (families, 3).
+    families
+        Miller indices of one of each family of planes whose bands count, of shape (families, 3).
     """
 
     zone_axes: Share
     bands: Share
     attributions: Attributions
     within: float
-    reflectors: np.ndarray
+    families: np.ndarray
 
     def table(self) -> str:
         """Return a table of the parts for each pattern and class."""
-        families = " ".join(
-            "{" + "".join(f"{i:.0f}" for i in reflector) + "}" for reflector in self.reflectors
-        )
+        families = " ".join("{" + "".join(map(str, hkl)) + "}" for hkl in self.families.tolist())
         regions = {f"within {self.within:g} deg of zone axes": self.zone_axes, families: self.bands}
         rows = [
             ("pattern", "class", "region", "values", "chance", "p", "area", "contrast"),
@@ -185,14 +183,12 @@ def crystallographic_shares(
         raise ValueError("There are no details. Ask for them: grad_cam(..., guided=True).")
     _check_geometry(attributions, rotations, detector)
     all_values = attributions.details if details else attributions.values
-    reflectors = strongest_reflectors(phase, energy)
-    all_planes = reflectors.symmetrise()
-    all_planes.calculate_theta(energy * 1e3)
+    reflectors, families = strongest_reflectors(phase, energy)
     regions = _Regions(
         _zone_axes(phase, max_index),
         np.cos(np.deg2rad(within)),
-        all_planes.unit.data,
-        np.sin(all_planes.theta),
+        reflectors.unit.data,
+        np.sin(reflectors.theta),
     )
     transform = attributions.transform
     inside = transform.coverage(attributions.patterns.shape[1:], attributions.signal_mask) > 0.5
@@ -214,7 +210,7 @@ def crystallographic_shares(
         *(_as_share(parts, region) for region in range(2)),
         attributions,
         within,
-        reflectors.coordinates,
+        families,
     )
 
 
@@ -250,8 +246,7 @@ def geometrical_simulations(
     """
     from kikuchipy.simulations import KikuchiPatternSimulator
 
-    reflectors = strongest_reflectors(phase, energy).symmetrise()
-    reflectors.calculate_theta(energy * 1e3)
+    reflectors, _ = strongest_reflectors(phase, energy)
     simulator = KikuchiPatternSimulator(reflectors)
     rotations = rotations.flatten()
     _check_number_of_centers(detector, rotations.size)
@@ -266,7 +261,7 @@ def geometrical_simulations(
     return simulations
 
 
-def strongest_reflectors(phase: Phase, energy: float) -> ReciprocalLatticeVector:
+def strongest_reflectors(phase: Phase, energy: float) -> tuple[ReciprocalLatticeVector, np.ndarray]:
     """Find the strongest families of reflectors, by kinematical structure factors.
 
     Parameters
@@ -279,15 +274,29 @@ def strongest_reflectors(phase: Phase, energy: float) -> ReciprocalLatticeVector
     Returns
     -------
     reflectors
-        One of each family, the strongest first, as many as have bands that cover at most half of
-        all directions, but at least one.
+        All planes of the families, with their opposites and Bragg angles.
+    families
+        Miller indices of one of each family, the strongest first, of shape (families, 3): as many
+        as have bands that cover at most half of all directions, but at least one.
 
     Raises
     ------
     ValueError
         If the phase has no atoms or a lattice in nanometres.
+
+    Notes
+    -----
+    Families are those of the space group's own operations, in the axes of the phase. diffsims'
+    take the point group's, whose two-fold axis is another one in monoclinic phases, and cannot tell
+    which reflectors of hexagonal ones are allowed.
     """
     from diffsims.crystallography import ReciprocalLatticeVector
+
+    from kikuchipy_cnn.simulation.phases.crystallography import (
+        families_of_planes,
+        structure_factors,
+        with_whole_cell,
+    )
 
     if len(phase.structure) == 0 or phase.space_group is None:
         raise ValueError(
@@ -301,15 +310,24 @@ def strongest_reflectors(phase: Phase, energy: float) -> ReciprocalLatticeVector
             f"Phase {phase.name!r} has lattice parameters {lattice.a:g}, {lattice.b:g} and "
             f"{lattice.c:g}, which seem to be in nanometres. Give them in angstrom."
         )
-    vectors = ReciprocalLatticeVector.from_min_dspacing(phase.deepcopy(), _SMALLEST_SPACING)
-    vectors = vectors[vectors.allowed].unique(use_symmetry=True)
-    vectors.sanitise_phase()
-    vectors.calculate_structure_factor()
+    whole = with_whole_cell(phase)
+    hkl, family = families_of_planes(whole, _SMALLEST_SPACING)
+    # Of each family the plane that it is named after: without negative indices, the largest first.
+    order = np.lexsort((*hkl.T[::-1], hkl.min(axis=1)))[::-1]
+    one_of_each = hkl[order[np.unique(family[order], return_index=True)[1]]]
+    vectors = ReciprocalLatticeVector(phase=whole, hkl=one_of_each)
     vectors.calculate_theta(energy * 1e3)
-    vectors = vectors[np.argsort(-np.abs(vectors.structure_factor), kind="stable")]
-    # The directions within an angle of a plane are its sine's part of all; g and -g are one plane.
-    covered = np.cumsum(vectors.multiplicity / 2 * np.sin(vectors.theta))
-    return vectors[: max(1, int((covered <= _LARGEST_AREA_OF_BANDS).sum()))]
+    # The directions within an angle of a plane are its sine's part of all.
+    area = np.bincount(family) * np.sin(vectors.theta)
+    strongest = np.argsort(-np.abs(structure_factors(whole, one_of_each)), kind="stable")
+    n_chosen = int((np.cumsum(area[strongest]) <= _LARGEST_AREA_OF_BANDS).sum())
+    chosen = strongest[: max(1, n_chosen)]
+    hkl_of_chosen = hkl[np.isin(family, chosen)]
+    reflectors = ReciprocalLatticeVector(
+        phase=whole, hkl=np.concatenate([hkl_of_chosen, -hkl_of_chosen])
+    )
+    reflectors.calculate_theta(energy * 1e3)
+    return reflectors, one_of_each[chosen]
 
 
 def orientations_at(
@@ -342,16 +360,18 @@ def orientations_at(
     shape = signal.data.shape[:-2]
     xmap, detector = signal.xmap, signal.detector.deepcopy()
     n_points = int(np.prod(shape))
-    if xmap is None or xmap.is_in_data.size != n_points:
+    if xmap is None or n_points not in (xmap.size, xmap.is_in_data.size):
         raise ValueError(
             f"The signal has no crystal map with an orientation for each pattern. {_INDEX_FIRST}"
         )
     numbers = [int(np.ravel_multi_index(place, shape)) if shape else 0 for place in places]
-    rows = np.cumsum(xmap.is_in_data) - 1
+    # The map of a sliced signal knows of the whole one, but what is in data is of the slice.
+    is_in_data = np.ones(n_points, bool) if xmap.size == n_points else xmap.is_in_data
+    rows = np.cumsum(is_in_data) - 1
     missing = [
         place
         for place, number in zip(places, numbers, strict=True)
-        if not xmap.is_in_data[number] or xmap.phase_id[rows[number]] == -1
+        if not is_in_data[number] or xmap.phase_id[rows[number]] == -1
     ]
     if missing:
         raise ValueError(f"The pattern at {missing[0]} is not indexed in the signal's crystal map.")

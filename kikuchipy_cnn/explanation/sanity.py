@@ -142,8 +142,8 @@ def rank_correlations(
     Returns
     -------
     correlations
-        Spearman's rank correlation over the pixels, of shape (n, k). Not a number where all values
-        of an explanation are the same.
+        Spearman's rank correlation over the pixels that are used, of shape (n, k). Not a number
+        where all values of an explanation are the same.
 
     Raises
     ------
@@ -157,9 +157,11 @@ def rank_correlations(
         raise ValueError(
             f"Values of shapes {values[0].shape} and {values[1].shape} cannot be compared."
         )
+    # What both leave out would seem to be something that they have in common.
+    inside = first.transform.coverage(first.patterns.shape[1:], first.signal_mask) > 0.5
     correlations = np.full(values[0].shape[:2], np.nan)
     for place in np.ndindex(correlations.shape):
-        magnitudes = [np.abs(of_one[place]).ravel() for of_one in values]
+        magnitudes = [np.abs(of_one[place][inside]) for of_one in values]
         if all(np.ptp(of_one) > 0 for of_one in magnitudes):
             correlations[place] = spearmanr(*magnitudes).statistic
     return correlations

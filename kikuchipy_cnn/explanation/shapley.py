@@ -227,7 +227,9 @@ def _as_references(
     background = np.asarray(background)
     size = model.transform.size
     if background.ndim == 4 and background.shape[1:] == (size, size, 1) and len(background):
-        return background.astype(np.float32)
+        # Where the patterns show nothing, a background that does would be held against them.
+        inside = model.transform.coverage(patterns.shape[1:], signal_mask) > 0.5
+        return background.astype(np.float32) * inside[..., None]
     if background.ndim == 3 and background.shape[1:] == patterns.shape[1:] and len(background):
         return valid_images(model, background, signal_mask, static_background)
     raise ValueError(

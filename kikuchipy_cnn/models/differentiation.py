@@ -94,7 +94,8 @@ def with_probe(
         if copy.name != layer:
             return output
         found["output"] = output
-        return keras.layers.Add()([output, probe])
+        # An automatic name may be that of another layer.
+        return keras.layers.Add(name=f"{layer}_probed")([output, probe])
 
     with in_precision("float32"):
         inputs, probe, unused = (keras.Input(s) for s in (network.input_shape[1:], shape, shape))

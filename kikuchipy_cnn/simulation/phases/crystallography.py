@@ -76,6 +76,8 @@ _CENTRINGS = {
 _PARTS = 72
 # Relative intensity below which a reflection is taken to be absent.
 _ABSENT = 1e-12
+# Largest distance of equivalent atoms, in each of the cell's edges.
+_SAME_PLACE = 1e-3
 
 
 def is_forbidden(phase: Phase, hkl: np.ndarray) -> np.ndarray:
@@ -316,6 +318,63 @@ def _checked_hkl(hkl: np.ndarray) -> np.ndarray:
     if not np.array_equal(indices, rounded):
         raise ValueError("Miller indices must be integers; multiply fractions by their denominator")
     return rounded.astype(int)
+
+
+def with_whole_cell(phase: Phase) -> Phase:
+    """Return a phase with all atoms of the unit cell.
+
+    Parameters
+    ----------
+    phase
+        Crystal with a space group and all atoms of its unit cell, or
+        those of its asymmetric unit only.
+
+    Returns
+    -------
+    phase
+        The same phase if it has them all.
+    """
+    rotations, translations = _operations(phase)
+    atoms = phase.structure.xyz
+    for rotation, translation in zip(rotations, translations, strict=True):
+        images = atoms @ rotation.T + translation
+        apart = images[:, None] - atoms
+        at_an_atom = (np.abs(apart - np.rint(apart)) < _SAME_PLACE).all(axis=2).any(axis=1)
+        if not at_an_atom.all():
+            # Asking first, since this takes seconds for large cells
+            return phase.expand_asymmetric_unit()
+    return phase
+
+
+def families_of_planes(phase: Phase, dmin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return lattice planes and which of them are equivalent.
+
+    Parameters
+    ----------
+    phase
+        Crystal with a space group and a lattice in angstrom.
+    dmin
+        Smallest spacing of planes, in angstrom.
+
+    Returns
+    -------
+    hkl
+        Miller indices of all planes, one of hkl and -h-k-l, integers of
+        shape (n, 3).
+    family
+        Number of the family of each plane, from 0, of shape (n,).
+        Planes of a family are equivalent by the rotations of the space
+        group or by inversion.
+    """
+    hkl = _half_sphere(phase, dmin)
+    limit = np.abs(hkl).max() + 1
+    place = (2 * limit) ** np.arange(2, -1, -1)
+    # One number for each of hkl, and the largest of all equivalent ones for each family
+    largest = np.full(len(hkl), np.iinfo(np.int64).min)
+    for rotation in np.unique(_operations(phase)[0], axis=0):
+        equivalent = hkl @ rotation @ place
+        largest = np.maximum(largest, np.abs(equivalent))
+    return hkl, np.unique(largest, return_inverse=True)[1]
 
 
 def _operations(phase: Phase) -> tuple[np.ndarray, np.ndarray]:
