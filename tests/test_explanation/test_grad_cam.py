@@ -41,7 +41,7 @@ def spotting(as_bundle, kernel, bias=0.0, name="hand-made"):
     x = layers.ReLU(name="rectifier")(x)
     network = Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
     factors = np.array([1.0, -1]).reshape(1, 1, 1, 2)
-    network.set_weights([factors, np.full(2, -bias), kernel, np.zeros(3)])
+    network.set_weights([factors, np.full(2, bias), kernel, np.zeros(3)])
     return as_bundle(network, name=name)
 
 
@@ -148,7 +148,10 @@ class TestMaps:
 class TestDetails:
     @pytest.fixture
     def network(self, as_bundle):
-        """Rectified convolution of a pixel to two maps, of which one speaks against the class."""
+        """Rectified convolution of a pixel to two maps, of which one speaks against the class.
+
+        Where the image is almost 0, both are positive.
+        """
         return spotting(as_bundle, [[2, -1, 0.5], [-1, 3, 0.5]], bias=0.3)
 
     @pytest.mark.parametrize("position", [0, 1, 2])
@@ -157,8 +160,8 @@ class TestDetails:
         one = importance(network, image, network.classes.labels[position])
         image = one.images[0]
         kernel = network.network.get_weights()[2][:, position]
-        open_bright, open_dark = image > 0.3, image < -0.3
-        maps = np.stack([(image - 0.3) * open_bright, (-image - 0.3) * open_dark], axis=-1)
+        open_bright, open_dark = image > -0.3, image < 0.3
+        maps = np.stack([(image + 0.3) * open_bright, (0.3 - image) * open_dark], axis=-1)
         region = np.maximum(maps @ kernel, 0)
         # Only positive gradients pass.
         first, second = np.maximum(kernel, 0)

@@ -52,12 +52,12 @@ def linear(as_bundle):
 
 @pytest.fixture(scope="module")
 def dense(as_bundle):
-    """A single layer."""
+    """A single layer, which is fast to explain."""
     from keras import Sequential, layers
 
     rng = np.random.default_rng(0)
-    network = Sequential([layers.Input((24, 24, 1)), layers.Flatten(), layers.Dense(3)])
-    network.set_weights([rng.normal(size=(576, 3)), np.arange(3)])
+    network = Sequential([layers.Input((32, 32, 1)), layers.Flatten(), layers.Dense(3)])
+    network.set_weights([rng.normal(size=(1024, 3)), np.arange(3)])
     return as_bundle(network)
 
 
@@ -65,6 +65,12 @@ def dense(as_bundle):
 def shap_values(tiny_bundle, nickel_patterns, background):
     """Of three patterns and two classes of each, by DeepSHAP."""
     return explained(tiny_bundle, nickel_patterns[:3], background)
+
+
+@pytest.fixture(scope="module")
+def of_dense(dense, nickel_patterns, background):
+    """The same of the single layer."""
+    return explained(dense, nickel_patterns[:3], background)
 
 
 class TestSums:
@@ -154,9 +160,8 @@ class TestSums:
 
 class TestValues:
     @pytest.mark.parametrize("estimator", ESTIMATORS)
-    def test_of_a_single_layer(self, dense, nickel_patterns, rng, estimator):
+    def test_of_a_single_layer(self, dense, nickel_patterns, background, estimator):
         """The kernel times the difference from the mean background."""
-        background = rng.normal(size=(5, 24, 24, 1))
         found = explained(
             dense,
             nickel_patterns[:2],
@@ -167,8 +172,8 @@ class TestValues:
         )
         images, _ = dense.transform(nickel_patterns[:2])
         kernel, _ = dense.network.get_weights()
-        difference = (images - background.astype(np.float32).mean(axis=0)).reshape(2, 1, 576)
-        expected = (difference * kernel.T[[2, 0]]).reshape(2, 2, 24, 24)
+        difference = (images - background.mean(axis=0)).reshape(2, 1, 1024)
+        expected = (difference * kernel.T[[2, 0]]).reshape(2, 2, 32, 32)
         np.testing.assert_allclose(found.values, expected, atol=1e-5)
         assert found.additivity_errors.max() < 1e-5
 
@@ -205,7 +210,9 @@ class TestValues:
     def test_batch_size_does_not_matter(self, tiny_bundle, nickel_patterns, background, estimator):
         options = {"estimator": estimator, "space_group": 225}
         found = [
-            explained(tiny_bundle, nickel_patterns[:1], background[:11], batch_size=n, **options).values
+            explained(
+                tiny_bundle, nickel_patterns[:1], background[:11], batch_size=n, **options
+            ).values
             for n in (5, 100)
         ]
         np.testing.assert_allclose(*found, atol=1e-6)
@@ -242,58 +249,56 @@ class TestValues:
         assert both.additivity_errors.max() < 1e-5
         assert np.abs(each[0].values - each[1].values).max() > 1e-3
 
-    def test_mask_and_static_background(self, tiny_bundle, nickel_patterns, rng):
+    def test_mask_and_static_background(self, dense, nickel_patterns, rng):
         mask = np.zeros((60, 60), bool)
         mask[:, 40:] = True
         static = rng.uniform(0.5, 1, (60, 60))
         patterns, others = nickel_patterns[:2].astype(float), nickel_patterns[2:5].astype(float)
-        expected = explained(tiny_bundle, patterns, others, signal_mask=mask)
+        expected = explained(dense, patterns, others, signal_mask=mask)
         noise = np.where(mask, rng.normal(size=(60, 60)), 0)
         found = explained(
-            tiny_bundle,
+            dense,
             patterns * static + noise,
             others * static + noise,
             signal_mask=mask,
             static_background=static,
         )
-        assert (found.values[..., tiny_bundle.transform.coverage((60, 60), mask) <= 0.5] == 0).all()
+        assert (found.values[..., dense.transform.coverage((60, 60), mask) <= 0.5] == 0).all()
         np.testing.assert_allclose(found.values, expected.values, atol=1e-4)
         np.testing.assert_allclose(found.patterns[:, ~mask], patterns[:, ~mask], rtol=1e-5)
         np.testing.assert_array_equal(found.signal_mask, mask)
 
 
 class TestBackground:
-    @pytest.mark.parametrize("shape", [(60, 60), (40, 60)])
-    def test_simulated(self, tiny_bundle, nickel_patterns, shape):
+    def test_simulated(self, dense, nickel_patterns):
+        shape = (40, 60)
         mask = np.zeros(shape, bool)
         mask[:, :10] = True
-        options = {"n_background": 2, "signal_mask": mask, "seed": 5}
+        options = {"n_background": 1, "signal_mask": mask, "seed": 5}
         patterns = nickel_patterns[:1, : shape[0]]
-        found = explained(tiny_bundle, patterns, None, **options)
-        images = simulate_background(tiny_bundle, 2, shape=shape, signal_mask=mask, seed=5)
+        found = explained(dense, patterns, None, **options)
+        images = simulate_background(dense, 1, shape=shape, signal_mask=mask, seed=5)
         np.testing.assert_array_equal(
-            found.values, explained(tiny_bundle, patterns, images, signal_mask=mask).values
+            found.values, explained(dense, patterns, images, signal_mask=mask).values
         )
-        assert (found.values[..., tiny_bundle.transform.coverage(shape, mask) <= 0.5] == 0).all()
+        assert (found.values[..., dense.transform.coverage(shape, mask) <= 0.5] == 0).all()
 
-    def test_as_the_camera_gives_them(self, tiny_bundle, nickel_patterns):
-        images, _ = tiny_bundle.transform(nickel_patterns[4:])
+    def test_as_the_camera_gives_them(self, dense, nickel_patterns):
+        images, _ = dense.transform(nickel_patterns[4:])
         first, second = (
-            explained(tiny_bundle, nickel_patterns[0], background, n_classes=1)
+            explained(dense, nickel_patterns[0], background, n_classes=1)
             for background in (nickel_patterns[4:], images)
         )
         np.testing.assert_array_equal(first.values, second.values)
 
     @pytest.mark.parametrize("shape", [(60, 60), (40, 60)])
-    def test_shows_nothing_where_the_patterns_do_not(
-        self, tiny_bundle, nickel_patterns, rng, shape
-    ):
+    def test_shows_nothing_where_the_patterns_do_not(self, dense, nickel_patterns, rng, shape):
         mask = np.zeros(shape, bool)
         mask[:10] = True
-        inside = tiny_bundle.transform.coverage(shape, mask) > 0.5
+        inside = dense.transform.coverage(shape, mask) > 0.5
         background = rng.normal(size=(3, 32, 32, 1))
         first, second = (
-            explained(tiny_bundle, nickel_patterns[0, : shape[0]], images, signal_mask=mask)
+            explained(dense, nickel_patterns[0, : shape[0]], images, signal_mask=mask)
             for images in (background, background * inside[..., None])
         )
         np.testing.assert_allclose(first.values, second.values, atol=1e-7)
@@ -327,71 +332,69 @@ class TestInterruption:
 
     # Of two classes of each pattern.
     @pytest.mark.parametrize(("at", "n_done"), [(3, 1), (4, 1), (5, 2)])
-    def test_what_is_done_is_kept(
-        self, shap_values, tiny_bundle, background, interrupt, at, n_done
-    ):
+    def test_what_is_done_is_kept(self, of_dense, dense, background, interrupt, at, n_done):
         interrupt(at)
         with pytest.warns(UserWarning, match=f"values are of the first {n_done} of 3 patterns"):
-            found = explained(tiny_bundle, shap_values.patterns, background)
+            found = explained(dense, of_dense.patterns, background)
         assert len(found) == n_done
         for name in ("patterns", "images", "values", "explained", "logits", "probabilities"):
             np.testing.assert_allclose(
-                getattr(found, name), getattr(shap_values, name)[:n_done], atol=1e-6
+                getattr(found, name), getattr(of_dense, name)[:n_done], atol=1e-6
             )
         assert found.additivity_errors.shape == (n_done, 2)
 
     @pytest.mark.parametrize("at", [1, 2])
-    def test_nothing_is_done(self, shap_values, tiny_bundle, background, interrupt, at):
+    def test_nothing_is_done(self, of_dense, dense, background, interrupt, at):
         interrupt(at)
         with pytest.raises(KeyboardInterrupt):
-            explained(tiny_bundle, shap_values.patterns, background)
+            explained(dense, of_dense.patterns, background)
 
-    def test_places_of_what_is_done(self, tiny_bundle, background, interrupt):
+    def test_places_of_what_is_done(self, dense, background, interrupt):
         interrupt(5)
         signal = kp.data.nickel_ebsd_small()
         index = [(2, 1), (0, 0), (1, 1)]
         options = {"background": background, "show_progressbar": False}
         with pytest.warns(UserWarning, match="first 2 of 3"):
-            found = explain(signal, index, tiny_bundle, **options)
+            found = explain(signal, index, dense, **options)
         assert found.places == ((2, 1), (0, 0)) and len(found) == 2
 
 
 class TestClasses:
-    def test_winner_and_next(self, shap_values, tiny_bundle):
-        images, _ = tiny_bundle.transform(shap_values.patterns)
-        probabilities = tiny_bundle.predict_probabilities(images)
-        np.testing.assert_allclose(shap_values.probabilities, probabilities, atol=1e-6)
-        np.testing.assert_array_equal(shap_values.explained, np.argsort(-probabilities)[:, :2])
+    def test_winner_and_next(self, of_dense, dense):
+        images, _ = dense.transform(of_dense.patterns)
+        probabilities = dense.predict_probabilities(images)
+        np.testing.assert_allclose(of_dense.probabilities, probabilities, atol=1e-6)
+        np.testing.assert_array_equal(of_dense.explained, np.argsort(-probabilities)[:, :2])
 
     @pytest.mark.parametrize("n_classes", [1, 3])
-    def test_number(self, shap_values, tiny_bundle, background, n_classes):
+    def test_number(self, of_dense, dense, background, n_classes):
         found = explained(
-            tiny_bundle, shap_values.patterns[:2], background, n_classes=n_classes, batch_size=12
+            dense, of_dense.patterns[:2], background, n_classes=n_classes, batch_size=12
         )
         assert found.explained.shape == (2, n_classes)
         both = min(2, n_classes)
-        np.testing.assert_array_equal(found.explained[:, :both], shap_values.explained[:2, :both])
-        np.testing.assert_allclose(found.values[:, :both], shap_values.values[:2, :both], atol=1e-6)
+        np.testing.assert_array_equal(found.explained[:, :both], of_dense.explained[:2, :both])
+        np.testing.assert_allclose(found.values[:, :both], of_dense.values[:2, :both], atol=1e-6)
 
     @pytest.mark.parametrize(
         ("labels", "positions"), [(229, [2]), ([229, 221], [2, 0]), (np.array([225]), [1])]
     )
-    def test_given(self, shap_values, tiny_bundle, background, labels, positions):
-        found = explained(tiny_bundle, shap_values.patterns[:2], background, space_group=labels)
+    def test_given(self, of_dense, dense, background, labels, positions):
+        found = explained(dense, of_dense.patterns[:2], background, space_group=labels)
         assert found.explained.tolist() == [positions] * 2
-        for i, k in np.argwhere(np.isin(shap_values.explained[:2], positions)):
-            place = positions.index(shap_values.explained[i, k])
-            np.testing.assert_allclose(found.values[i, place], shap_values.values[i, k], atol=1e-6)
+        for i, k in np.argwhere(np.isin(of_dense.explained[:2], positions)):
+            place = positions.index(of_dense.explained[i, k])
+            np.testing.assert_allclose(found.values[i, place], of_dense.values[i, k], atol=1e-6)
 
-    def test_names(self, shap_values, tiny_bundle, background):
+    def test_names(self, of_dense, dense, background):
         classes = LabelClasses(("Fe", "Ni", "Ni3Al"))
-        labelled = replace(tiny_bundle, classes=classes)
-        found = explained(labelled, shap_values.patterns[0], background, space_group="Ni3Al")
+        labelled = replace(dense, classes=classes)
+        found = explained(labelled, of_dense.patterns[0], background, space_group="Ni3Al")
         assert found.classes is classes
-        expected = explained(tiny_bundle, shap_values.patterns[0], background, space_group=229)
+        expected = explained(dense, of_dense.patterns[0], background, space_group=229)
         np.testing.assert_array_equal(found.values, expected.values)
         with pytest.raises(ValueError, match="no class 225. Its classes: 'Fe', 'Ni', 'Ni3Al'"):
-            explained(labelled, shap_values.patterns[0], background, space_group=225)
+            explained(labelled, of_dense.patterns[0], background, space_group=225)
 
 
 class TestWrongArguments:
