@@ -80,6 +80,8 @@ class Question:
         """
         model = as_model(model)
         patterns = as_patterns(patterns)
+        signal_mask = checked_mask(signal_mask, "signal_mask", patterns.shape[1:])
+        static_background = checked_background(static_background, patterns.shape[1:])
         images = valid_images(model, patterns, signal_mask, static_background)
         logits = mean_logits(model, images)
         probabilities = in_batches(model.predict_probabilities, images)
@@ -90,7 +92,7 @@ class Question:
             explained = np.tile(positions, (len(patterns), 1))
         if static_background is not None:
             # What a dead pixel of the background does to a pattern is no part of it.
-            dead = ~(np.asarray(static_background) > 0)
+            dead = ~(static_background > 0)
             patterns = np.where(dead, 0, patterns / np.where(dead, 1, static_background))
         return cls(model, patterns, images, logits, probabilities, explained, signal_mask)
 
@@ -124,7 +126,7 @@ def as_patterns(patterns: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shape is another one, or there are none.
+        If the shape is another one, there are none, or they are not of real numbers.
     """
     array = np.asarray(patterns)
     array = array[None] if array.ndim == 2 else array
@@ -132,6 +134,10 @@ def as_patterns(patterns: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"Patterns of shape {np.shape(patterns)} given. Give (rows, columns) or (n, rows, "
             "columns); kikuchipy_cnn.explanation.explain() takes signals."
+        )
+    if array.dtype.kind not in "uif":
+        raise ValueError(
+            f"Patterns have data type {array.dtype}; integers or real numbers are needed."
         )
     return array
 
@@ -251,11 +257,11 @@ def layer_with_maps(member: ModelBundle, name: str | None) -> keras.Layer:
     layers = {
         layer.name: layer for layer in member.network.layers[1:] if len(layer.output.shape) == 4
     }
-    if name is None:
+    if name is None and layers:
         return list(layers.values())[-1]
     if name not in layers:
         raise ValueError(
-            f"{member.name!r} has no layer {name!r} with feature maps. Its layers: "
-            f"{', '.join(layers)}."
+            f"{member.name!r} has no layer {name or ''!r} with feature maps. Its layers: "
+            f"{', '.join(layers) or 'none'}."
         )
     return layers[name]

@@ -117,9 +117,8 @@ def _with_one_logit(network: keras.Model, position: int) -> keras.Model:
     import keras
 
     last = network.layers[-1]
-    kernel, bias = last.get_weights()
     with in_precision("float32"):
-        layer = keras.layers.Dense(1)
+        layer = keras.layers.Dense(1, use_bias=last.use_bias)
         alone = keras.Model(network.inputs, layer(last.input))
-    layer.set_weights([kernel[:, [position]], bias[[position]]])
+    layer.set_weights([weights[..., [position]] for weights in last.get_weights()])
     return alone

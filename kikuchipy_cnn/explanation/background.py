@@ -63,6 +63,7 @@ def simulate_background(
         show_progressbar=False,
     )
     if signal_mask is not None:
+        signal_mask = np.asarray(signal_mask)
         shape = signal_mask.shape
     if shape is None:
         images, valid = patterns.images(model.transform, show_progressbar=False)

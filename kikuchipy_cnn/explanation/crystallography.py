@@ -34,7 +34,8 @@ _INDEX_FIRST = "Index it first, for example with signal.hough_indexing(), and se
 class Share:
     """Part of an attribution that lies in a region, and what is to be expected.
 
-    What is of values is not a number where all of them are 0.
+    What is of values is not a number where all of them are 0; what is by chance, where no random
+    orientation has the region in sight.
 
     Parameters
     ----------
@@ -86,7 +87,9 @@ class CrystallographicShares:
 
     def table(self) -> str:
         """Return a table of the parts for each pattern and class."""
-        families = " ".join("{" + "".join(map(str, hkl)) + "}" for hkl in self.families.tolist())
+        # Indices of more than one digit, or with a sign, would run into each other.
+        between = "" if np.isin(self.families, range(10)).all() else " "
+        families = " ".join(f"{{{between.join(map(str, hkl))}}}" for hkl in self.families.tolist())
         regions = {f"within {self.within:g} deg of zone axes": self.zone_axes, families: self.bands}
         rows = [
             ("pattern", "class", "region", "values", "chance", "p", "area", "contrast"),
@@ -434,13 +437,16 @@ def _as_share(parts: list[tuple[np.ndarray, np.ndarray]], region: int) -> Share:
         areas, random = of_random[:, region, 0], of_random[:, region, 2:]
         # In some orientations no zone axis is in sight.
         densities = random[areas > 0] / areas[areas > 0, None]
+        if not len(densities):
+            densities = np.full((1, len(own)), np.nan)
         expected = own_area * densities
         as_large = (expected >= own).sum(axis=0)
         observed.append(own)
         chance.append(expected.mean(axis=0))
         spread.append(expected.std(axis=0))
         # The crystal's own orientation is one of those that are possible.
-        p_value.append(np.where(np.isnan(own), np.nan, (1 + as_large) / (1 + len(expected))))
+        has_values = ~np.isnan(expected).any(axis=0)
+        p_value.append(np.where(has_values, (1 + as_large) / (1 + len(expected)), np.nan))
         area.append(own_area)
         contrast.append(own_contrast)
     return Share(*map(np.array, (observed, chance, spread, p_value, area, contrast)))

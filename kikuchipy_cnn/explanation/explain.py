@@ -97,15 +97,17 @@ def _places(
     shape: tuple[int, ...], index, navigation_mask: np.ndarray | None
 ) -> list[tuple[int, ...]]:
     """Where in the map the patterns are that are asked for."""
-    if (index is not None) == (navigation_mask is not None) and shape:
+    if not shape and navigation_mask is None:
+        if np.size(() if index is None else index):
+            raise ValueError(f"index={index!r}, but the signal is a single pattern. Leave it out.")
+        return [()]
+    if (index is not None) == (navigation_mask is not None):
         raise ValueError(
             "Give either the index of patterns or a navigation_mask that is False for them."
         )
     if navigation_mask is not None:
         mask = checked_mask(navigation_mask, "navigation_mask", shape)
         return [tuple(map(int, place)) for place in np.argwhere(~mask)]
-    if index is None:
-        return [()]
     indices = np.asarray(index)
     if indices.ndim < 2:
         # Several numbers are one place in a map, and several along a line.

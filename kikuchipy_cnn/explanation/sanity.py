@@ -105,9 +105,16 @@ def randomisation_test(
     correlations
         Rank correlation of the magnitudes of the two explanations, of shape (n,): 1 if they are
         alike, 0 if they have nothing in common.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method or it has no details, or the method raises it.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}, but it must be one of {', '.join(METHODS)}.")
+    if details and method != "gradcam":
+        raise ValueError("details=True, but only method='gradcam' has details.")
     model = as_model(model)
     shuffled = with_shuffled_weights(model, seed=seed)
     patterns = as_patterns(patterns)

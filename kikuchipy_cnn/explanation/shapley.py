@@ -124,7 +124,7 @@ def shapley_values(
         check_integer("batch_size", batch_size, 1)
     estimator = _checked_estimator(estimator)
     question = Question.of(model, patterns, space_group, n_classes, signal_mask, static_background)
-    model, images = question.model, question.images
+    model, images, signal_mask = question.model, question.images, question.signal_mask
     if background is None:
         references = simulate_background(
             model,
@@ -225,6 +225,8 @@ def _as_references(
     static_background: np.ndarray | None,
 ) -> np.ndarray:
     background = np.asarray(background)
+    if background.dtype.kind == "f" and not np.isfinite(background).all():
+        raise ValueError("The background has values that are not finite. Leave such patterns out.")
     size = model.transform.size
     if background.ndim == 4 and background.shape[1:] == (size, size, 1) and len(background):
         # Where the patterns show nothing, a background that does would be held against them.

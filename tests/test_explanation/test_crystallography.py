@@ -517,3 +517,33 @@ class TestOrientationsAt:
         signal.xmap = CrystalMap.empty((3, 3))
         with pytest.raises(ValueError, match="All orientations .* are identity.*hough_indexing"):
             orientations_at(signal, ((0, 0),))
+
+
+def test_nothing_in_sight(as_attributions, nickel):
+    """Zone axes as small as this are on no pixel."""
+    shares = crystallographic_shares(
+        as_attributions(np.ones((1, 1, 20, 20))), nickel, ROTATION, DETECTOR, within=1e-4
+    )
+    assert shares.zone_axes.observed == 0
+    assert np.isnan(shares.zone_axes.chance) and np.isnan(shares.zone_axes.p_value)
+    assert np.isfinite(shares.bands.chance) and np.isfinite(shares.bands.p_value)
+
+
+def test_no_values(as_attributions, nickel):
+    shares = crystallographic_shares(
+        as_attributions(np.zeros((1, 1, 20, 20))), nickel, ROTATION, DETECTOR, n_random=5
+    )
+    for share in (shares.zone_axes, shares.bands):
+        assert np.isnan([share.observed, share.chance, share.spread, share.p_value]).all()
+        assert 0 < share.area < 1
+
+
+def test_indices_with_signs(as_attributions, phases):
+    shares = crystallographic_shares(
+        as_attributions(np.ones((1, 1, 20, 20))),
+        phases["NiTi-B19prime"],
+        ROTATION,
+        DETECTOR,
+        n_random=1,
+    )
+    assert "{1 1 -1}" in shares.table()

@@ -71,6 +71,12 @@ class TestPlaces:
         assert found.places == ((),)
         np.testing.assert_array_equal(found.patterns[0], nickel.data[1, 2])
 
+    def test_place_of_a_single_pattern(self, nickel, bundle):
+        single = nickel.inav[2, 1]
+        assert importance(single, (), bundle).places == ((),)
+        with pytest.raises(ValueError, match=r"index=\(0, 0\), but the signal is a single pattern"):
+            importance(single, (0, 0), bundle)
+
     def test_navigation_mask(self, nickel, bundle):
         mask = np.ones((3, 3), bool)
         mask[0, 2] = mask[2, 0] = False

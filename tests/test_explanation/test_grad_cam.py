@@ -294,3 +294,11 @@ def test_wrong_arguments(tiny_bundle, nickel_patterns, options, match):
 def test_patterns_without_content(tiny_bundle):
     with pytest.raises(ValueError, match=r"Pattern\(s\) 0, 1 are constant"):
         grad_cam(tiny_bundle, np.ones((2, 60, 60)))
+
+
+def test_no_feature_maps(as_bundle, nickel_patterns):
+    from keras import Sequential, layers
+
+    network = Sequential([layers.Input((32, 32, 1)), layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(ValueError, match="has no layer '' with feature maps. Its layers: none"):
+        grad_cam(as_bundle(network), nickel_patterns[0], show_progressbar=False)

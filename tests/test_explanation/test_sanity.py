@@ -261,3 +261,8 @@ class TestRankCorrelations:
         match = r"shapes \(1, 1, 8, 8\) and \(2, 1, 8, 8\) cannot be compared"
         with pytest.raises(ValueError, match=match):
             rank_correlations(first, second)
+
+
+def test_details_of_shapley_values(tiny_bundle, nickel_patterns):
+    with pytest.raises(ValueError, match="only method='gradcam' has details"):
+        randomisation_test(tiny_bundle, nickel_patterns[0], "shap", details=True)

@@ -496,3 +496,33 @@ class TestMend:
             explained(linear, nickel_patterns[0], rng.normal(size=(2, 24, 24, 1)), n_classes=1)
         _, (gradients,) = gradient_function(linear.network)([np.ones((1, 24, 24, 1))], [[1, 0, 0]])
         assert np.abs(gradients).max() > 0
+
+
+class TestInputs:
+    def test_list_as_mask(self, dense, nickel_patterns):
+        mask = np.zeros((60, 60), bool)
+        mask[:10] = True
+        first, second = (
+            explained(dense, nickel_patterns[0], None, n_background=1, signal_mask=one)
+            for one in (mask, mask.tolist())
+        )
+        np.testing.assert_array_equal(first.values, second.values)
+
+    def test_last_layer_without_bias(self, as_bundle, nickel_patterns, background, rng):
+        from keras import Sequential, layers
+
+        network = Sequential(
+            [layers.Input((32, 32, 1)), layers.Flatten(), layers.Dense(3, use_bias=False)]
+        )
+        values = explained(as_bundle(network), nickel_patterns[0], background)
+        assert values.additivity_errors.max() < 1e-5
+
+    def test_complex_patterns(self, dense, nickel_patterns, background):
+        with pytest.raises(ValueError, match="data type complex128"):
+            explained(dense, nickel_patterns[0] + 1j, background)
+
+    def test_background_that_is_not_finite(self, dense, nickel_patterns, background):
+        background = background.copy()
+        background[3, 1, 1] = np.nan
+        with pytest.raises(ValueError, match="background has values that are not finite"):
+            explained(dense, nickel_patterns[0], background)
