@@ -81,7 +81,7 @@ class TestSimulation:
 
     def test_not_in_the_library(self):
         classes = LabelClasses(("Al", "unobtainium"), (225, 1))
-        with pytest.raises(ValueError, match="no phase of unobtainium .*Give some as replay"):
+        with pytest.raises(ValueError, match="no phase of unobtainium .*Give some of your own"):
             simulate_replay(classes, "phase", 3, 40, show_progressbar=False)
 
 
