@@ -106,7 +106,7 @@ def _explain(options: argparse.Namespace) -> None:
         rotations, detector = orientations_at(signal, attributions[0].places)
         simulations = geometrical_simulations(phase, rotations, detector)
         for model, of_model in zip(models, attributions, strict=True):
-            for details in (False, True)[: 2 if of_model.details is not None else 1]:
+            for details in [False] if of_model.details is None else [False, True]:
                 shares = crystallographic_shares(
                     of_model, phase, rotations, detector, details=details
                 )
@@ -147,11 +147,11 @@ def _phase(name: str | None):
 
 
 def _settings(options: argparse.Namespace) -> dict:
+    from kikuchipy_cnn.space_groups import label_of_text
+
     settings = {"show_progressbar": False if options.no_progress else None}
     if options.space_group is not None:
-        settings["space_group"] = [
-            int(label) if label.isdecimal() else label for label in options.space_group
-        ]
+        settings["space_group"] = [label_of_text(text) for text in options.space_group]
     if options.method == "gradcam":
         return settings | {"layer": options.layer}
     return settings | {

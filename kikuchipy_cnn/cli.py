@@ -202,10 +202,12 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _prior(entries: Sequence[str] | None) -> list | dict | None:
     """Prior as labels, or labels with fractions, of text."""
+    from kikuchipy_cnn.space_groups import label_of_text
+
     if entries is None:
         return None
     pairs = [entry.rpartition("=") if "=" in entry else (entry, "", "") for entry in entries]
-    labels = [int(label) if label.isdecimal() else label for label, _, _ in pairs]
+    labels = [label_of_text(text) for text, _, _ in pairs]
     fractions = [fraction for _, _, fraction in pairs]
     if not any(fractions):
         return labels

@@ -194,6 +194,34 @@ def preprocessed_batches(
         yield Batch(indices, *transform(patterns, signal_mask, static_background))
 
 
+def in_batches(
+    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Call a function of images, batch by batch.
+
+    Parameters
+    ----------
+    function
+        Function of images of shape (batch_size, size, size, 1).
+    images
+        Network input of shape (n, size, size, 1).
+    batch_size
+        Number of images at once.
+
+    Returns
+    -------
+    values
+        What the function returns, of shape (n, ...).
+    """
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        # One shape for all batches: another one would be compiled anew.
+        padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
+        parts.append(function(padded)[: len(batch)])
+    return np.concatenate(parts)
+
+
 def sample_patterns(data, navigation_mask: np.ndarray | None = None) -> np.ndarray:
     """Take some patterns from all over a map.
 

@@ -104,7 +104,7 @@ class PatternTransform:
             weight = weight * (static > max(0, 0.02 * np.nanmedian(static[weight > 0])))
             factor = weight / np.where(weight > 0, static, 1)
         rows, columns = _resize_operators(shape, self.size)
-        coverage = rows @ weight @ columns
+        coverage = self.coverage(shape, weight == 0)
 
         images = np.empty((len(patterns), self.size, self.size), np.float32)
         valid = np.empty(len(patterns), bool)
@@ -139,6 +139,21 @@ class PatternTransform:
         used = np.ones(shape, np.float32) if signal_mask is None else ~np.asarray(signal_mask)
         rows, columns = _resize_operators(tuple(shape), self.size)
         return rows @ used.astype(np.float32) @ columns
+
+    def inside(self, shape: tuple[int, int], signal_mask: np.ndarray | None = None) -> np.ndarray:
+        """Tell which of the network's pixels count for patterns of a shape.
+
+        Parameters
+        ----------
+        shape, signal_mask
+            As for :meth:`coverage`.
+
+        Returns
+        -------
+        inside
+            Boolean array of shape (size, size).
+        """
+        return self.coverage(shape, signal_mask) > 0.5
 
     def to_patterns(
         self, values: np.ndarray, shape: tuple[int, int], *, keep_sum: bool

@@ -167,7 +167,7 @@ def classify_space_group(
     check_patterns(signal)
     navigation_mask = checked_mask(navigation_mask, "navigation_mask", navigation_shape)
     signal_mask = checked_mask(signal_mask, "signal_mask", signal_shape)
-    background = checked_background(static_background, signal_shape)
+    checked_background(static_background, signal_shape)
     rotations = _rotations(signal, navigation_shape)
     model = as_model(model)
     limits = answer_limits(model, max_risk) if reject else None
@@ -176,12 +176,10 @@ def classify_space_group(
     if prior is not None:
         prior = _used_part(as_prior(prior, model.classes, used.size), used)
 
-    sampled = sample_patterns(signal.data, navigation_mask)
     mask_found = signal_mask is None
-    if mask_found:
-        signal_mask = find_signal_mask(sampled)
-    if static_background is None:
-        background = background_to_remove(signal, sampled, signal_mask)
+    signal_mask, background = mask_and_background(
+        signal, signal_mask, static_background, navigation_mask
+    )
 
     print(
         _information(
@@ -249,16 +247,19 @@ def check_patterns(signal: EBSD) -> None:
         )
     if signal.data.size == 0:
         raise ValueError(f"{signal} has 0 patterns; there is nothing to classify.")
-    if np.dtype(signal.data.dtype).kind not in "uif":
-        raise ValueError(
-            f"Patterns have data type {signal.data.dtype}; integers or real numbers are needed."
-        )
+    check_data_type(signal.data.dtype)
     shape = signal.data.shape[-2:]
     if min(shape) < MINIMUM_PATTERN_SIZE:
         raise ValueError(
             f"Patterns of {shape[0]} x {shape[1]} pixels are too small to tell space groups apart; "
             f"at least {MINIMUM_PATTERN_SIZE} x {MINIMUM_PATTERN_SIZE} are needed. Bin less."
         )
+
+
+def check_data_type(dtype: np.dtype) -> None:
+    """Raise ValueError unless patterns of a data type can be classified."""
+    if np.dtype(dtype).kind not in "uif":
+        raise ValueError(f"Patterns have data type {dtype}; integers or real numbers are needed.")
 
 
 def _scan_geometry(signal: EBSD) -> dict:
@@ -342,7 +343,47 @@ def checked_background(background, shape: tuple[int, ...]) -> np.ndarray | None:
     return background
 
 
-def background_to_remove(
+def mask_and_background(
+    signal: EBSD,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | bool | None = None,
+    navigation_mask: np.ndarray | None = None,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Find which pixels of a signal to use and what to divide its patterns by.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    signal_mask, static_background
+        As for :func:`classify_space_group`.
+    navigation_mask
+        Boolean mask of the navigation shape, False for the patterns to look at.
+
+    Returns
+    -------
+    signal_mask
+        Boolean mask of shape (rows, columns), or None for all pixels.
+    static_background
+        Background of shape (rows, columns), or None.
+
+    Raises
+    ------
+    ValueError
+        If the given mask or background is unusable.
+    """
+    shape = signal.data.shape[-2:]
+    signal_mask = checked_mask(signal_mask, "signal_mask", shape)
+    background = checked_background(static_background, shape)
+    sampled = sample_patterns(signal.data, navigation_mask)
+    if signal_mask is None:
+        signal_mask = find_signal_mask(sampled)
+    if static_background is None:
+        background = _background_to_remove(signal, sampled, signal_mask)
+    return signal_mask, background
+
+
+def _background_to_remove(
     signal: EBSD, sampled: np.ndarray, signal_mask: np.ndarray | None
 ) -> np.ndarray | None:
     """Find the static background that a signal has and that is still in its patterns.
@@ -375,7 +416,7 @@ def background_to_remove(
         warnings.warn(
             f"The signal's static background has shape {background.shape}, but the patterns have "
             f"{shape}. It is not used.",
-            stacklevel=3,
+            stacklevel=4,
         )
         return None
     return background if carries_background(sampled, background, signal_mask) else None

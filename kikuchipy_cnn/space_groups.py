@@ -350,6 +350,18 @@ def hermann_mauguin_symbol(number: int) -> str:
     return _symbols()[checked_space_group(number) - 1]
 
 
+def label_of_text(text: str) -> int | str:
+    """Return the label of a class that was typed: a number is of a
+    space group, anything else is a name.
+
+    Parameters
+    ----------
+    text
+        What was typed.
+    """
+    return int(text) if text.isdecimal() else text
+
+
 def label_text(label: int | str) -> str:
     """Return the number and symbol of a space group, or a name as it
     is.

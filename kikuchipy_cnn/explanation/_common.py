@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kikuchipy_cnn.inference import in_batches
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
-from kikuchipy_cnn.models.ensemble import members_of
-from kikuchipy_cnn.signal import checked_background, checked_mask
+from kikuchipy_cnn.models.ensemble import members_of, probabilities_of
+from kikuchipy_cnn.signal import check_data_type, checked_background, checked_mask
 from kikuchipy_cnn.space_groups import Classes
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ class Question:
         signal_mask = checked_mask(signal_mask, "signal_mask", patterns.shape[1:])
         static_background = checked_background(static_background, patterns.shape[1:])
         images = valid_images(model, patterns, signal_mask, static_background)
-        logits = mean_logits(model, images)
-        probabilities = in_batches(model.predict_probabilities, images)
+        of_members = logits_of_members(model, images)
+        logits = np.mean(of_members, axis=0)
+        probabilities = probabilities_of(model, of_members).astype(np.float32)
         if space_group is None:
             explained = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_classes]
         else:
@@ -135,10 +137,7 @@ def as_patterns(patterns: np.ndarray) -> np.ndarray:
             f"Patterns of shape {np.shape(patterns)} given. Give (rows, columns) or (n, rows, "
             "columns); kikuchipy_cnn.explanation.explain() takes signals."
         )
-    if array.dtype.kind not in "uif":
-        raise ValueError(
-            f"Patterns have data type {array.dtype}; integers or real numbers are needed."
-        )
+    check_data_type(array.dtype)
     return array
 
 
@@ -180,8 +179,8 @@ def valid_images(
     return images
 
 
-def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray) -> np.ndarray:
-    """Mean of the logits of a model's networks, of shape (n, classes).
+def logits_of_members(model: ModelBundle | Ensemble, images: np.ndarray) -> list[np.ndarray]:
+    """Logits of each of a model's networks, of shape (n, classes).
 
     Parameters
     ----------
@@ -190,28 +189,7 @@ def mean_logits(model: ModelBundle | Ensemble, images: np.ndarray) -> np.ndarray
     images
         Network input of shape (n, size, size, 1).
     """
-    return np.mean([in_batches(member.logits, images) for member in members_of(model)], axis=0)
-
-
-def in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Call a function of images, all batches being of the same size.
-
-    Parameters
-    ----------
-    function
-        Function of images of shape (32, size, size, 1), which is compiled for each size anew.
-    images
-        Network input of shape (n, size, size, 1).
-
-    Returns
-    -------
-    values
-        What the function returns, of shape (n, ...).
-    """
-    n = len(images)
-    images = np.pad(images, ((0, -n % _AT_ONCE), (0, 0), (0, 0), (0, 0)))
-    parts = np.split(images, len(images) // _AT_ONCE)
-    return np.concatenate([function(part) for part in parts])[:n]
+    return [in_batches(member.logits, images, _AT_ONCE) for member in members_of(model)]
 
 
 def positions_of(classes: Classes, labels: int | str | Sequence[int | str]) -> list[int]:

@@ -94,6 +94,30 @@ class Attributions:
         difference = self.values.sum(axis=(2, 3), dtype=np.float64) - wanted
         return np.abs(difference) / np.ptp(self.logits, axis=1)[:, None]
 
+    @property
+    def inside(self) -> np.ndarray:
+        """Which of the network's pixels the patterns cover, of shape (size, size)."""
+        return self.transform.inside(self.patterns.shape[1:], self.signal_mask)
+
+    def chosen(self, details: bool) -> np.ndarray:
+        """Return the values, or the details.
+
+        Parameters
+        ----------
+        details
+            Whether to return the details.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if not details:
+            return self.values
+        if self.details is None:
+            raise ValueError("There are no details. Ask for them: grad_cam(..., guided=True).")
+        return self.details
+
     def place_text(self, i: int) -> str:
         """Where a pattern is in its map, as it is printed; its number if it is from no map."""
         return ",".join(map(str, (i,) if self.places is None else self.places[i]))
@@ -122,9 +146,7 @@ class Attributions:
         ValueError
             If there are none.
         """
-        if self.details is None:
-            raise ValueError("There are no details. Ask for them: grad_cam(..., guided=True).")
-        return self._on_patterns(self.details)
+        return self._on_patterns(self.chosen(details=True))
 
     def _on_patterns(self, values: np.ndarray) -> np.ndarray:
         shape = self.patterns.shape[1:]

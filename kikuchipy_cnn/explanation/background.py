@@ -69,7 +69,7 @@ def simulate_background(
         images, valid = patterns.images(model.transform, show_progressbar=False)
         return images[valid]
     sides = patterns.sources[0].data.shape[1:]
-    outside = replace(model.transform, size=sides[0]).coverage(shape, signal_mask) <= 0.5
+    outside = ~replace(model.transform, size=sides[0]).inside(shape, signal_mask)
     sources = tuple(
         replace(
             source,
@@ -81,5 +81,5 @@ def simulate_background(
         model.transform, show_progressbar=False
     )
     # Where the two sizes differ, a pixel at the edge may still be beside the patterns.
-    inside = model.transform.coverage(shape, signal_mask) > 0.5
+    inside = model.transform.inside(shape, signal_mask)
     return images[valid] * inside[..., None]

@@ -129,8 +129,8 @@ def crystallographic_shares(
     """Measure how much of an attribution lies near zone axes and in Kikuchi bands.
 
     Whether that is more than chance is told by crystals in random orientations, whose regions lie
-    elsewhere. That a network looks at the middle of patterns more than at
-    their edges does not count as looking at zone axes.
+    elsewhere. That a network looks at the middle of patterns more than at their edges does not
+    count as looking at zone axes.
 
     Parameters
     ----------
@@ -182,10 +182,8 @@ def crystallographic_shares(
         raise ValueError(f"sign={sign!r}, but it must be one of {', '.join(SIGNS)}.")
     if not 0 < within < 90:
         raise ValueError(f"within={within}, but it must be an angle between 0 and 90 degrees.")
-    if details and attributions.details is None:
-        raise ValueError("There are no details. Ask for them: grad_cam(..., guided=True).")
+    all_values = attributions.chosen(details)
     _check_geometry(attributions, rotations, detector)
-    all_values = attributions.details if details else attributions.values
     reflectors, families = strongest_reflectors(phase, energy)
     regions = _Regions(
         _zone_axes(phase, max_index),
@@ -194,7 +192,7 @@ def crystallographic_shares(
         np.sin(reflectors.theta),
     )
     transform = attributions.transform
-    inside = transform.coverage(attributions.patterns.shape[1:], attributions.signal_mask) > 0.5
+    inside = attributions.inside
     centers = np.broadcast_to(detector_geometry(detector)[:, :3], (len(attributions), 3))
     given = detector_to_crystal(rotations, detector)
     random = random_rotations(n_random, np.random.default_rng(seed))

@@ -13,13 +13,7 @@ from kikuchipy_cnn.explanation._common import Model
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.grad_cam import grad_cam
 from kikuchipy_cnn.explanation.shapley import shapley_values
-from kikuchipy_cnn.inference import find_signal_mask, sample_patterns
-from kikuchipy_cnn.signal import (
-    background_to_remove,
-    check_patterns,
-    checked_background,
-    checked_mask,
-)
+from kikuchipy_cnn.signal import check_patterns, checked_mask, mask_and_background
 
 METHODS = {"shap": shapley_values, "gradcam": grad_cam}
 
@@ -76,15 +70,8 @@ def explain(
         raise ValueError(f"method={method!r}, but it must be one of {', '.join(METHODS)}.")
     check_patterns(signal)
     navigation_shape = signal.data.shape[:-2]
-    signal_shape = signal.data.shape[-2:]
     places = _places(navigation_shape, index, navigation_mask)
-    signal_mask = checked_mask(signal_mask, "signal_mask", signal_shape)
-    background = checked_background(static_background, signal_shape)
-    sampled = sample_patterns(signal.data)
-    if signal_mask is None:
-        signal_mask = find_signal_mask(sampled)
-    if static_background is None:
-        background = background_to_remove(signal, sampled, signal_mask)
+    signal_mask, background = mask_and_background(signal, signal_mask, static_background)
     patterns = np.stack(dask.compute(*(signal.data[place] for place in places)))
     attributions = METHODS[method](
         model, patterns, signal_mask=signal_mask, static_background=background, **options

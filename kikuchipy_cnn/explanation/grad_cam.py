@@ -84,7 +84,7 @@ def grad_cam(
     transform = question.model.transform
     size = transform.size
     # Beside a pattern there is nothing that could be important.
-    inside = transform.coverage(question.patterns.shape[1:], question.signal_mask) > 0.5
+    inside = transform.inside(question.patterns.shape[1:], question.signal_mask)
     shape = (*question.explained.shape, size, size)
     maps, details = np.zeros(shape), np.zeros(shape)
     with tqdm(

@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import spearmanr
 
-from kikuchipy_cnn.explanation._common import Model, as_patterns, in_batches, valid_images
+from kikuchipy_cnn.explanation._common import Model, Question, as_patterns
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.background import simulate_background
 from kikuchipy_cnn.explanation.explain import METHODS
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
-from kikuchipy_cnn.models.acceleration import in_precision
-from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.models.statistics import BatchStatistics
 
 # Simulated patterns of each class, and patterns at once, for means and variances.
@@ -44,6 +42,8 @@ def with_shuffled_weights(
     model
         Model of the same architecture, without a detector or rejection.
     """
+    import keras
+
     model = as_model(model)
     if images is None:
         images = simulate_background(model, _N_FOR_STATISTICS, seed=seed)
@@ -54,10 +54,7 @@ def with_shuffled_weights(
         )
         return replace(model, members=members, rejection=None)
     rng = np.random.default_rng(seed)
-    with in_precision("float32"):
-        network = build_network(
-            model.architecture, model.network.input_shape[1:], len(model.classes)
-        )
+    network = keras.models.clone_model(model.network)
     network.set_weights(
         [
             # What is not a kernel belongs to a channel: a scale, a mean, a bias.
@@ -118,10 +115,10 @@ def randomisation_test(
     model = as_model(model)
     shuffled = with_shuffled_weights(model, seed=seed)
     patterns = as_patterns(patterns)
-    images = valid_images(
-        model, patterns, options.get("signal_mask"), options.get("static_background")
+    question = Question.of(
+        model, patterns, None, 1, options.get("signal_mask"), options.get("static_background")
     )
-    predicted = in_batches(model.predict_probabilities, images).argmax(axis=1)
+    predicted = question.explained[:, 0]
     labels = np.array(model.classes.labels)[predicted]
     correlations = np.empty(len(patterns))
     for label in np.unique(labels):
@@ -157,15 +154,13 @@ def rank_correlations(
     ValueError
         If the explanations are of different shape, or there are no details.
     """
-    values = [one.details if details else one.values for one in (first, second)]
-    if any(of_one is None for of_one in values):
-        raise ValueError("There are no details. Ask for them: grad_cam(..., guided=True).")
+    values = [one.chosen(details) for one in (first, second)]
     if values[0].shape != values[1].shape:
         raise ValueError(
             f"Values of shapes {values[0].shape} and {values[1].shape} cannot be compared."
         )
     # What both leave out would seem to be something that they have in common.
-    inside = first.transform.coverage(first.patterns.shape[1:], first.signal_mask) > 0.5
+    inside = first.inside
     correlations = np.full(values[0].shape[:2], np.nan)
     for place in np.ndindex(correlations.shape):
         magnitudes = [np.abs(of_one[place][inside]) for of_one in values]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.explanation._common import Model, Question, mean_logits, valid_images
+from kikuchipy_cnn.explanation._common import Model, Question, logits_of_members, valid_images
 from kikuchipy_cnn.explanation._deep_shap import DeepShap
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.background import simulate_background
@@ -154,7 +154,7 @@ def shapley_values(
     attributions = Attributions(
         ESTIMATORS[estimator],
         values=values.astype(np.float32),
-        expected_logits=mean_logits(model, references).mean(axis=0),
+        expected_logits=np.mean(logits_of_members(model, references), axis=(0, 1)),
         **question.known(),
     )
     _warn_of_errors(attributions)
@@ -230,7 +230,7 @@ def _as_references(
     size = model.transform.size
     if background.ndim == 4 and background.shape[1:] == (size, size, 1) and len(background):
         # Where the patterns show nothing, a background that does would be held against them.
-        inside = model.transform.coverage(patterns.shape[1:], signal_mask) > 0.5
+        inside = model.transform.inside(patterns.shape[1:], signal_mask)
         return background.astype(np.float32) * inside[..., None]
     if background.ndim == 3 and background.shape[1:] == patterns.shape[1:] and len(background):
         return valid_images(model, background, signal_mask, static_background)

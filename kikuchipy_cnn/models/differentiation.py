@@ -187,7 +187,7 @@ def _of_jax(network: keras.Model) -> Callable:
     def run(inputs, weights, trained, others):
         def total(inputs):
             outputs, _ = network.stateless_call(trained, others, _one_or_more(inputs))
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+            outputs = _as_list(outputs)
             return (outputs[0] * weights).sum(), outputs
 
         (_, outputs), gradients = jax.value_and_grad(total, has_aux=True)(inputs)
@@ -205,7 +205,10 @@ def _of_jax(network: keras.Model) -> Callable:
 
 
 def _outputs(network: keras.Model, inputs: list) -> list:
-    outputs = network(_one_or_more(inputs), training=False)
+    return _as_list(network(_one_or_more(inputs), training=False))
+
+
+def _as_list(outputs) -> list:
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 

@@ -248,6 +248,23 @@ def members_of(model: ModelBundle | Ensemble) -> tuple[ModelBundle, ...]:
     return model.members if isinstance(model, Ensemble) else (model,)
 
 
+def probabilities_of(model: ModelBundle | Ensemble, logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Calibrated probabilities of a model, of shape (n, classes).
+
+    Parameters
+    ----------
+    model
+        Model.
+    logits
+        Those of each of its networks, of shape (n, classes).
+    """
+    each = [
+        softmax(of_member / member.temperature, axis=1)
+        for member, of_member in zip(members_of(model), logits, strict=True)
+    ]
+    return model.combined(np.array(each)) if isinstance(model, Ensemble) else each[0]
+
+
 def joined(models: Sequence[ModelBundle | Ensemble]) -> Ensemble:
     """Make an ensemble of models that were given one by one.
 

@@ -28,6 +28,13 @@ def as_image(xmap: CrystalMap, values: np.ndarray, fill_value: float) -> np.ndar
     return image.reshape(shape)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
+def draw_pattern(ax: Axes, pattern: np.ndarray, mask: np.ndarray | None = None, **style) -> None:
+    """Draw a pattern in grey, with the contrast of all but a few of its pixels."""
+    # Dead and hot pixels would take all of it
+    darkest, brightest = np.percentile(pattern if mask is None else pattern[~mask], (0.5, 99.5))
+    ax.imshow(pattern, cmap="gray", vmin=darkest, vmax=brightest, **style)
+
+
 def add_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Add axes at a place in inches."""
     fig_width, fig_height = fig.get_size_inches()

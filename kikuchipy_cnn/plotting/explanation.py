@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from kikuchipy_cnn.plotting._panels import add_axes
+from kikuchipy_cnn.plotting._panels import add_axes, draw_pattern
 from kikuchipy_cnn.plotting._style import class_label
 
 if TYPE_CHECKING:
@@ -265,10 +265,7 @@ def _grid(
 def _draw_pattern(
     ax: Axes, attributions: Attributions, index: int, alpha: float | None = None
 ) -> None:
-    pattern, mask = attributions.patterns[index], attributions.signal_mask
-    # Dead and hot pixels would take all of the contrast.
-    limits = np.percentile(pattern if mask is None else pattern[~mask], (0.5, 99.5))
-    ax.imshow(pattern, cmap="gray", norm=Normalize(*limits), alpha=alpha)
+    draw_pattern(ax, attributions.patterns[index], attributions.signal_mask, alpha=alpha)
 
 
 def _draw_values(

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kikuchipy_cnn.plotting._panels import draw_pattern
 from kikuchipy_cnn.plotting._style import class_label
 
 if TYPE_CHECKING:
@@ -134,7 +135,5 @@ def plot_feature_maps(
 
 
 def _draw(ax: Axes, image: np.ndarray) -> None:
-    # A few extreme pixels would take all of the contrast.
-    darkest, brightest = np.percentile(image, (0.5, 99.5))
-    ax.imshow(image, cmap="gray", vmin=darkest, vmax=brightest)
+    draw_pattern(ax, image)
     ax.set(xticks=[], yticks=[])

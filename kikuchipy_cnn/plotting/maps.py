@@ -23,6 +23,7 @@ from kikuchipy_cnn.plotting._panels import (
     add_legend,
     add_scale_bar,
     as_image,
+    draw_pattern,
     extent_of,
     unit_label,
 )
@@ -210,10 +211,7 @@ def plot_patterns(
         pattern = signal.data[np.unravel_index(index, navigation_shape) if navigation_shape else ()]
         point = row_of_point[index] if xmap.is_in_data[index] else None
         ax = pattern_axes[2 * row, column]
-        pattern = np.asarray(pattern)
-        # Dead and hot pixels would take all of the contrast
-        darkest, brightest = np.percentile(pattern, (0.5, 99.5))
-        ax.imshow(pattern, cmap="gray", vmin=darkest, vmax=brightest)
+        draw_pattern(ax, np.asarray(pattern))
         ax.set_anchor("S")
         ax.set_title(_pattern_title(xmap, phases, point), fontsize=10)
         if point is not None:

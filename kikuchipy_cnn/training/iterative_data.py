@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from kikuchipy.signals import EBSD
 
+from kikuchipy_cnn.inference import in_batches
 from kikuchipy_cnn.models import Ensemble
 from kikuchipy_cnn.training.class_level import level_of_classes
 from kikuchipy_cnn.training.iterative_settings import (
@@ -150,7 +151,9 @@ def member_probabilities(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     probabilities
         Array of shape (members, n, classes) and data type float32.
     """
-    return np.stack([_in_batches(m.predict_probabilities, images) for m in ensemble.members])
+    return np.stack(
+        [in_batches(m.predict_probabilities, images, _BATCH_SIZE) for m in ensemble.members]
+    )
 
 
 def seeded(seed: int, *key: object) -> np.random.Generator:
@@ -210,15 +213,7 @@ def _is_known_phase(ensemble: Ensemble, images: np.ndarray) -> np.ndarray:
     detecting = [member for member in ensemble.members if member.detector is not None]
     if not detecting:
         return np.ones(len(images), bool)
-    known = [_in_batches(lambda x, m=m: m.outputs(x).kinds[:, 0], images) for m in detecting]
+    known = [
+        in_batches(lambda x, m=m: m.outputs(x).kinds[:, 0], images, _BATCH_SIZE) for m in detecting
+    ]
     return np.mean(known, axis=0) > _KNOWN_PHASE
-
-
-def _in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    parts = []
-    for start in range(0, len(images), _BATCH_SIZE):
-        batch = images[start : start + _BATCH_SIZE]
-        # One shape for all batches: another one would be compiled anew.
-        padded = np.pad(batch, ((0, _BATCH_SIZE - len(batch)), (0, 0), (0, 0), (0, 0)))
-        parts.append(function(padded)[: len(batch)])
-    return np.concatenate(parts)

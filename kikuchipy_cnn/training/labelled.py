@@ -15,9 +15,9 @@ from kikuchipy.signals import EBSD
 from tqdm import tqdm
 
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.inference import find_signal_mask, preprocessed_batches, sample_patterns
+from kikuchipy_cnn.inference import preprocessed_batches
 from kikuchipy_cnn.label_classes import LabelClasses
-from kikuchipy_cnn.signal import background_to_remove, check_patterns
+from kikuchipy_cnn.signal import check_patterns, mask_and_background
 from kikuchipy_cnn.space_groups import SpaceGroupClasses, hermann_mauguin_symbol, laue_group
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ class PatternSource:
             the signal's static background where it is still in the patterns.
         """
         check_patterns(signal)
-        sampled = sample_patterns(signal.data)
-        mask = find_signal_mask(sampled)
-        background = background_to_remove(signal, sampled, mask)
+        mask, background = mask_and_background(signal)
         data = signal.data.reshape((-1, *signal.data.shape[-2:]))
         return cls(data, file, mask, background)
 

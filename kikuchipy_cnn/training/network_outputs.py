@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from kikuchipy_cnn.models import Ensemble, ModelBundle
-from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.models.ensemble import members_of, probabilities_of
 from kikuchipy_cnn.space_groups import Classes
 from kikuchipy_cnn.training.class_level import level_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
@@ -126,8 +125,4 @@ class NetworkOutputs:
 
     def probabilities(self, model: ModelBundle | Ensemble) -> np.ndarray:
         """Calibrated probabilities of a model that these outputs are of, of shape (n, classes)."""
-        each = [
-            softmax(logits / member.temperature, axis=1)
-            for member, logits in zip(members_of(model), self.logits, strict=True)
-        ]
-        return model.combined(np.array(each)) if isinstance(model, Ensemble) else each[0]
+        return probabilities_of(model, self.logits)
