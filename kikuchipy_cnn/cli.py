@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         type=Path,
-        help="file for the crystal map, .ang or .h5; can be given more than once",
+        help="file for the crystal map, .ang, .ctf or .h5; can be given more than once",
     )
     classify.add_argument(
         "--prior",
@@ -152,9 +152,11 @@ def _classify(options: argparse.Namespace) -> None:
     _check_all_different(options)
     signal = load_signal(options.file)
     if signal.axes_manager.navigation_size <= 1 and any(
-        output.suffix.lower() == ".ang" for output in options.output
+        output.suffix.lower() in (".ang", ".ctf") for output in options.output
     ):
-        raise ValueError(f"{options.file} holds a single pattern, which .ang cannot: give .h5.")
+        raise ValueError(
+            f"{options.file} holds a single pattern, which .ang and .ctf cannot: give .h5."
+        )
     xmap = _run_classification(
         signal, options, prior=_prior(options.prior), pooling_radius=options.pooling_radius
     )

@@ -4,31 +4,47 @@ back."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import orix.io
-from orix.crystal_map import CrystalMap
+from orix.crystal_map import CrystalMap, Phase, PhaseList
 
 from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn.io._ang import load_ang, write_ang
+from kikuchipy_cnn.io._content import Content, with_phases
+from kikuchipy_cnn.io._ctf import load_ctf, write_ctf
+from kikuchipy_cnn.io._h5ebsd import load_h5ebsd, write_h5ebsd
 
 __all__ = ["check_destination", "check_output", "load", "save"]
 
 
-def save(filename: str | Path, xmap: CrystalMap, overwrite: bool | None = None) -> None:
+def save(
+    filename: str | Path,
+    xmap: CrystalMap,
+    overwrite: bool | None = None,
+    *,
+    phase_list: PhaseList | Iterable[Phase] | Mapping[int, Phase] | None = None,
+) -> None:
     """Write a crystal map to file.
 
     Parameters
     ----------
     filename
-        File to write. The suffix gives the format: *.ang* (EDAX, MTEX),
-        or *.h5* or *.hdf5* (orix).
+        File to write. The suffix gives the format: *.ang* (EDAX),
+        *.ctf* (Oxford Instruments), or *.h5*, *.hdf5*, *.h5ebsd* or
+        *.oh5* (orix and h5ebsd in one).
     xmap
-        Crystal map.
+        Crystal map, on a square, rectangular or hexagonal grid.
     overwrite
         Whether to overwrite an existing file. If not given, the user is
         asked, and nothing is written if the answer is no.
+    phase_list
+        Phases with real names and unit cells in the order of the file.
+        Each takes the place of the map's phase with the same space
+        group, or with the same name if several have this space group.
+        Those without points are written too. If not given, the map's
+        phases are written as they are.
 
     Raises
     ------
@@ -41,26 +57,50 @@ def save(filename: str | Path, xmap: CrystalMap, overwrite: bool | None = None) 
         If the file is a folder.
     PermissionError
         If the folder cannot be written to.
+    TypeError
+        If *phase_list* holds something else.
     ValueError
-        If the suffix is not supported, or the map is a single point and
-        the format is *.ang*.
+        If the suffix is not supported, the points are not on a grid or
+        it is not clear which phase of *phase_list* is meant. If the map
+        is a single point and the format is a text format, or it is on a
+        hexagonal grid and the format is *.ctf*.
 
     Warns
     -----
     UserWarning
-        On writing to *.ang* if all rotations are identity, or the scan
-        unit is not a length.
+        If rotations of indexed points are identity, as where only the
+        phase is known, or the scan unit is not a length.
 
     Notes
     -----
     The file is complete or absent, and an existing file is either
-    replaced or untouched, also when writing fails.
+    replaced or untouched, also when writing fails. Points masked out,
+    and places of the grid without a point, are written as not indexed.
+    That points have no orientation, or that a unit cell is not known
+    (edges of 1), is said in the header too. Cells with an edge below 2
+    are taken to be in nanometres, as kikuchipy's are, others in
+    angstrom.
 
-    *.ang* holds the Euler angles, coordinates in micrometres, "scores"
-    as confidence index, "iq" as image quality if there is such a
-    property, and the phases; the space group is in the phase name only.
-    Points masked out or not indexed are both written as not indexed.
-    *.h5* holds the whole map.
+    *.ang* has Euler angles, coordinates in micrometres, the property
+    "scores" ("ci" or "cm" if there is none) as confidence index, "iq"
+    (or "pq") as image quality, "fit" as fit, and the phases; the space
+    group is in the phase's name, such as "Ni (Fm-3m)", and in the line
+    "Info". Points that are not indexed have Euler angles of 4 pi and
+    confidence index -1.
+
+    *.ctf* has the number of the space group. It knows no confidence
+    index: band slope is 255 times the score, and band contrast the
+    image quality, if there is one. Euler angles are in Oxford's sample
+    frame, 90 degrees about the normal from EDAX's and kikuchipy's;
+    :func:`load` turns them back.
+
+    *.h5* and the like hold the whole map for orix, and the group
+    "Scan 1/EBSD" in the layout of EDAX's files, for MTEX: all
+    properties of one number per point, the space groups by symbol,
+    number and EDAX's code. Patterns are not in it; kikuchipy keeps map
+    and patterns together: ``s.xmap = xmap; s.save("patterns.h5")``.
+
+    Names of phases are in ASCII in all but orix's part of *.h5*.
     """
     path = Path(filename)
     if overwrite is None and path.is_file() and path.suffix.lower() in _WRITERS:
@@ -69,8 +109,11 @@ def save(filename: str | Path, xmap: CrystalMap, overwrite: bool | None = None) 
         overwrite = True
     check_output(path, overwrite)
 
+    suffix = path.suffix.lower()
+    content = Content(xmap, with_phases(xmap, phase_list), suffix)
     with replacing(path) as temporary:
-        _WRITERS[path.suffix.lower()](temporary, xmap)
+        _WRITERS[suffix](temporary, content)
+    content.warn(stacklevel=2)
 
 
 def check_output(filename: str | Path, overwrite: bool | None = None) -> None:
@@ -165,22 +208,29 @@ def load(filename: str | Path) -> CrystalMap:
     Returns
     -------
     xmap
-        Crystal map. If it is read from an *.ang* file and a phase's
-        name is a Hermann-Mauguin symbol, the phase is given that space
-        group. If all phases' names are, the phase IDs are the
-        space-group numbers and the confidence index is called "scores"
-        (0 where not indexed), as they were when the map was written by
-        :func:`save`.
+        Crystal map. If :func:`save` has written the file, it has the
+        space groups, phase IDs and scores that the written map had,
+        and scores of 0 where not indexed. In others, phases whose name
+        is a Hermann-Mauguin symbol, or ends with one in parentheses,
+        are given that space group.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
+    ValueError
+        If the file was cut short.
+
+    Notes
+    -----
+    *.ang* and *.ctf* keep one confidence, one image quality and one
+    fit. *.ctf* keeps scores in steps of 1/255, and which points are in
+    data, which *.ang* does not.
     """
     path = Path(filename)
     if not path.is_file():
         raise FileNotFoundError(f"{str(path)!r} is not a file: check its name and folder")
-    return load_ang(path) if path.suffix.lower() == ".ang" else orix.io.load(path)
+    return _READERS.get(path.suffix.lower(), orix.io.load)(path)
 
 
 def _ask_to_overwrite(path: Path) -> bool:
@@ -196,12 +246,14 @@ def _ask_to_overwrite(path: Path) -> bool:
     return answer == "y"
 
 
-def _write_h5(path: Path, xmap: CrystalMap) -> None:
-    orix.io.save(path, xmap, overwrite=True)
-
-
-_WRITERS: dict[str, Callable[[Path, CrystalMap], None]] = {
+_HDF5 = (".h5", ".hdf5", ".h5ebsd", ".oh5")
+_WRITERS: dict[str, Callable[[Path, Content], None]] = {
     ".ang": write_ang,
-    ".h5": _write_h5,
-    ".hdf5": _write_h5,
+    ".ctf": write_ctf,
+    **dict.fromkeys(_HDF5, write_h5ebsd),
+}
+_READERS: dict[str, Callable[[Path], CrystalMap]] = {
+    ".ang": load_ang,
+    ".ctf": load_ctf,
+    **dict.fromkeys(_HDF5, load_h5ebsd),
 }

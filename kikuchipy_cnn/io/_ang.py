@@ -7,130 +7,86 @@ refuses maps without an indexed point.
 
 from __future__ import annotations
 
-import warnings
+import math
+import re
 from pathlib import Path
 
 import numpy as np
 import orix.io
-from orix.crystal_map import CrystalMap, Phase, PhaseList
-from orix.quaternion import Rotation
+from orix.crystal_map import CrystalMap
 
-from kikuchipy_cnn.space_groups import laue_group, space_group_color, space_group_number
+from kikuchipy_cnn.io._content import (
+    Content,
+    PhaseEntry,
+    phase_comment,
+    restored,
+    with_space_groups,
+)
+from kikuchipy_cnn.io._text import check_complete, write_lines
 
-__all__ = ["load_ang", "write_ang"]
+__all__ = ["EDAX_SYMMETRY", "load_ang", "write_ang"]
 
 # EDAX names a symmetry by the rotations of its Laue group
-_EDAX_SYMMETRY = {
-    "-1": "1",
-    "2/m": "20",
-    "mmm": "22",
-    "4/m": "4",
-    "4/mmm": "42",
-    "-3": "3",
-    "-3m": "32",
-    "6/m": "6",
-    "6/mmm": "62",
-    "m-3": "23",
-    "m-3m": "43",
+EDAX_SYMMETRY = {
+    None: 1,
+    "-1": 1,
+    "2/m": 20,
+    "mmm": 22,
+    "4/m": 4,
+    "4/mmm": 42,
+    "-3": 3,
+    "-3m": 32,
+    "6/m": 6,
+    "6/mmm": 62,
+    "m-3": 23,
+    "m-3m": 43,
 }
 
-_MICROMETRES = {
-    "pm": 1e-6,
-    "angstrom": 1e-4,
-    "Å": 1e-4,
-    "nm": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
-
+_OPERATOR = "OPERATOR: kikuchipy_cnn"
 # By this line orix knows that confidence index -1 means not indexed
 _COLUMN_NAMES = (
     "Column names: phi1, Phi, phi2, x, y, image_quality, confidence_index, phase_id, "
     "detector_signal, pattern_fit"
 )
-_NOT_INDEXED_EULER = 4 * np.pi
-_NOT_INDEXED_CONFIDENCE = -1
-_NOT_INDEXED_FIT = 180
+# MTEX takes the ninth column for the phases if it has more whole numbers than the eighth
+_LINE = "%9.5f %9.5f %9.5f %13.6f %13.6f %9.3f %8.5f %3d %7.3f %7.3f\n"
+NOT_INDEXED_EULER = 4 * math.pi
+NOT_INDEXED_CONFIDENCE = -1
+NOT_INDEXED_FIT = 180
 
 
-def write_ang(path: Path, xmap: CrystalMap) -> None:
+def write_ang(path: Path, content: Content) -> None:
     """Write a crystal map to an .ang file, replacing what is there.
 
     Parameters
     ----------
     path
         File to write.
-    xmap
-        Crystal map of more than one point.
+    content
+        Map of more than one point.
 
     Raises
     ------
     ValueError
         If the map is a single point.
-
-    Warns
-    -----
-    UserWarning
-        If all rotations are identity, or the scan unit is not a length.
     """
-    # The properties of CrystalMap are limited to points in data, and this format has no such limit
-    in_data = xmap.is_in_data
-    if in_data.size == 1:
+    if content.grid.size == 1:
         raise ValueError("A map of one point cannot be read from .ang: save it to .h5 instead")
-    indexed = in_data.copy()
-    indexed[in_data] = xmap.is_indexed
-
-    eulers = np.full((in_data.size, 3), _NOT_INDEXED_EULER)
-    rotations = xmap.rotations[xmap.is_indexed]
-    rotations = rotations if rotations.ndim == 1 else rotations[:, 0]
-    if rotations.size and np.allclose(rotations.angle, 0):
-        warnings.warn(
-            "All rotations are identity, which other programs will take for a perfect texture: "
-            "the phase is all that is known of these points",
-            stacklevel=3,
-        )
-    eulers[indexed] = rotations.to_euler()
-
-    phases = [
-        (i, phase) for i, phase in xmap.phases if i != -1 and i in xmap.phase_id[xmap.is_indexed]
-    ]
-    phase_id = np.zeros(in_data.size)
-    for new_id, (old_id, _) in enumerate(phases, start=1):
-        phase_id[in_data] = np.where(xmap.phase_id == old_id, new_id, phase_id[in_data])
-
-    image_quality = np.zeros(in_data.size)
-    if "iq" in xmap.prop:
-        image_quality[indexed] = xmap.prop["iq"][xmap.is_indexed]
-    confidence = np.full(in_data.size, _NOT_INDEXED_CONFIDENCE, dtype=float)
-    confidence[indexed] = xmap.prop["scores"][xmap.is_indexed] if "scores" in xmap.prop else 0
-
-    scale = _scale_to_micrometres(xmap)
-    x, y = (
-        np.zeros(in_data.size) if i is None else scale * np.asarray(i) for i in (xmap._x, xmap._y)
-    )
-
-    np.savetxt(
-        path,
-        np.column_stack(
-            [
-                eulers,
-                x,
-                y,
-                image_quality,
-                confidence,
-                phase_id,
-                np.zeros(in_data.size),
-                np.where(indexed, 0, _NOT_INDEXED_FIT),
+    with open(path, "w", encoding="ascii", newline="\n") as file:
+        file.writelines(f"# {line}".rstrip() + "\n" for line in _header(content))
+        for rows in content.rows():
+            indexed = rows.phase > 0
+            columns = [
+                np.where(indexed[:, None], rows.eulers, NOT_INDEXED_EULER),
+                rows.x,
+                rows.y,
+                rows.image_quality,
+                np.where(indexed, rows.confidence, NOT_INDEXED_CONFIDENCE),
+                rows.phase,
+                np.zeros(indexed.size),
+                np.where(indexed, rows.fit, NOT_INDEXED_FIT),
             ]
-        ),
-        fmt="%9.5f %9.5f %9.5f %13.6f %13.6f %9.3f %8.5f %3d %7.3f %7.3f",
-        header=_header([phase for _, phase in phases], x, y),
-        encoding="utf-8",
-    )
+            write_lines(file, _LINE, columns)
 
 
 def load_ang(path: Path) -> CrystalMap:
@@ -144,49 +100,45 @@ def load_ang(path: Path) -> CrystalMap:
     Returns
     -------
     xmap
-        Crystal map with space groups where the phases' names are
-        Hermann-Mauguin symbols. See :func:`kikuchipy_cnn.io.load`.
+        Crystal map, see :func:`kikuchipy_cnn.io.load`.
+
+    Raises
+    ------
+    ValueError
+        If the file was cut short.
     """
-    xmap = orix.io.load(path, autogen_names=False)
-    numbers = {}
-    for i, phase in xmap.phases:
-        number = space_group_number(phase.name)
-        if number is not None:
-            phase.space_group = number
-            numbers[i] = number
-    is_ours = (
-        "ci" in xmap.prop
-        and set(numbers) == set(xmap.phases.ids) - {-1}
-        and len(set(numbers.values())) == len(numbers)
-    )
-    return _as_written(xmap, numbers) if is_ours else xmap
+    header = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            header.append(line)
+    is_ours = any(line.startswith(f"# {_OPERATOR}") for line in header)
+    check_complete(path, header, _n_points("".join(header)), ends_with_break=is_ours)
+    xmap = with_space_groups(orix.io.load(path, autogen_names=False))
+    if not is_ours:
+        return xmap
+    comments = {}
+    for block in "".join(header).split("# Phase ")[1:]:
+        comments[int(block.split(maxsplit=1)[0])] = block
+    return restored(xmap, [comments[i] for i in sorted(comments)], xmap.prop["ci"])
 
 
-def _as_written(xmap: CrystalMap, numbers: dict[int, int]) -> CrystalMap:
-    indexed = xmap.is_indexed
-    phase_id = np.full(xmap.size, -1)
-    phases = {}
-    for i, number in numbers.items():
-        phase_id[xmap.phase_id == i] = number
-        phases[number] = xmap.phases[i]
-        phases[number].color = space_group_color(number)
-
-    quaternions = xmap.rotations.data.copy()
-    quaternions[~indexed] = (1, 0, 0, 0)
-    properties = {name: xmap.prop[name] for name in xmap.prop}
-    properties["scores"] = np.where(indexed, properties.pop("ci"), 0)
-    return CrystalMap(
-        rotations=Rotation(quaternions),
-        phase_id=phase_id,
-        x=xmap.x,
-        y=xmap.y,
-        phase_list=PhaseList(phases),
-        prop=properties,
-        scan_unit=xmap.scan_unit,
-    )
+def _n_points(header: str) -> int:
+    """Number of points of the grid, or 1 if the header does not tell."""
+    found = {
+        key: re.search(rf"# *{key}: *(\d+)", header) for key in ("NCOLS_ODD", "NCOLS_EVEN", "NROWS")
+    }
+    if None in found.values():
+        return 1
+    n_odd, n_even, n_rows = (int(i[1]) for i in found.values())
+    if "HexGrid" not in header:
+        n_even = n_odd
+    return (n_rows + 1) // 2 * n_odd + n_rows // 2 * n_even
 
 
-def _header(phases: list[Phase], x: np.ndarray, y: np.ndarray) -> str:
+def _header(content: Content) -> list[str]:
+    grid = content.grid
     lines = [
         "TEM_PIXperUM           1.000000",
         "x-star                 0.000000",
@@ -196,60 +148,43 @@ def _header(phases: list[Phase], x: np.ndarray, y: np.ndarray) -> str:
         "",
     ]
     # orix does not open a file without a phase
-    entries = [(i.name, _symmetry(i), i.structure.lattice.abcABG()) for i in phases] or [
-        ("none", "1", (1, 1, 1, 90, 90, 90))
-    ]
+    entries = content.entries or (
+        PhaseEntry("none", "none", None, None, (1, 1, 1, 90, 90, 90), None),
+    )
     # EDAX OIM Analysis 7 takes the phases to be in reversed order
-    for phase_id, (name, symmetry, lattice) in reversed(list(enumerate(entries, start=1))):
-        name = name or f"phase{phase_id}"
+    for number, entry in reversed(list(enumerate(entries, start=1))):
         lines += [
-            f"Phase {phase_id}",
-            f"MaterialName    {name}",
-            f"Formula    {name}",
-            "Info",
-            f"Symmetry    {symmetry}",
-            f"LatticeConstants    {' '.join(f'{i:.3f}' for i in lattice)}",
+            f"Phase {number}",
+            f"MaterialName    {entry.name}",
+            # Given a formula, orix takes it for the name, and the space group is gone
+            "Formula",
+            f"Info    {_info(entry)}",
+            f"Symmetry    {EDAX_SYMMETRY[entry.laue_group]}",
+            f"LatticeConstants    {' '.join(f'{i:.3f}' for i in entry.lattice)}",
             "NumberFamilies    0",
+            "",
         ]
-    columns, rows = np.unique(x).size, np.unique(y).size
     lines += [
-        "GRID: SqrGrid",
-        f"XSTEP: {_step(x):.6f}",
-        f"YSTEP: {_step(y):.6f}",
-        f"NCOLS_ODD: {columns}",
-        f"NCOLS_EVEN: {columns}",
-        f"NROWS: {rows}",
+        f"GRID: {'HexGrid' if grid.is_hexagonal else 'SqrGrid'}",
+        f"XSTEP: {grid.dx * content.scale:.6f}",
+        f"YSTEP: {grid.dy * content.scale:.6f}",
+        f"NCOLS_ODD: {grid.n_columns}",
+        f"NCOLS_EVEN: {grid.n_columns_even}",
+        f"NROWS: {grid.n_rows}",
         "",
-        "OPERATOR: kikuchipy_cnn",
+        _OPERATOR,
         "",
         "SAMPLEID:",
         "",
         "SCANID:",
         "",
+        *(f"NOTE: {note}" for note in content.notes),
         _COLUMN_NAMES,
         "",
     ]
-    return "\n".join(lines)
+    return lines
 
 
-def _symmetry(phase: Phase) -> str:
-    if phase.space_group is not None:
-        return _EDAX_SYMMETRY[laue_group(phase.space_group.number)]
-    if phase.point_group is not None:
-        return _EDAX_SYMMETRY.get(phase.point_group.laue.name, "1")
-    return "1"
-
-
-def _step(coordinates: np.ndarray) -> float:
-    unique = np.unique(coordinates)
-    return unique[1] - unique[0] if unique.size > 1 else 0
-
-
-def _scale_to_micrometres(xmap: CrystalMap) -> float:
-    if xmap.scan_unit not in _MICROMETRES:
-        warnings.warn(
-            f"The scan unit {xmap.scan_unit!r} is not a length: .ang is in micrometres, so one "
-            f"{xmap.scan_unit} will be read as 1 um. Set the map's scan_unit and step sizes first",
-            stacklevel=4,
-        )
-    return _MICROMETRES.get(xmap.scan_unit, 1.0)
+def _info(entry: PhaseEntry) -> str:
+    number = "not known" if entry.space_group is None else entry.space_group
+    return f"space group {number}; {phase_comment(entry)}"

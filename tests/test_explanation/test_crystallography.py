@@ -14,8 +14,8 @@ from kikuchipy_cnn.explanation import (
     geometrical_simulations,
     orientations_at,
 )
-from kikuchipy_cnn.explanation.crystallography import strongest_reflectors
 from kikuchipy_cnn.simulation import load_phases
+from kikuchipy_cnn.simulation.phases.reflectors import strongest_reflectors
 
 DETECTOR = EBSDDetector((60, 60), pc=(0.42, 0.25, 0.55), sample_tilt=70)
 ROTATION = Rotation.from_euler([0.4, 0.9, 0.2])

@@ -1,6 +1,5 @@
 import os
 import tempfile
-import warnings
 
 import numpy as np
 import orix.io
@@ -33,13 +32,6 @@ def make(
         probabilities, classes, navigation_shape=shape, step_sizes=step_sizes, scan_unit=scan_unit,
         indexed=indexed, rotations=None if identity else rotations, **kwargs,
     )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 def counts(xmap):
@@ -151,9 +143,10 @@ def test_ang_of_pixels_warns(tmp_path):
     assert record[0].filename == __file__
 
 
-def test_ang_of_identity_rotations_warns(tmp_path):
+@pytest.mark.parametrize("suffix", [".ang", ".ctf", ".h5"])
+def test_identity_rotations_warn(tmp_path, suffix):
     with pytest.warns(UserWarning, match="All rotations are identity") as record:
-        save(tmp_path / "a.ang", make(identity=True))
+        save(tmp_path / f"a{suffix}", make(identity=True))
     assert record[0].filename == __file__
 
 
@@ -169,19 +162,19 @@ def test_ang_of_other_phases(tmp_path):
     )
     save(tmp_path / "a.ang", xmap)
     loaded = load(tmp_path / "a.ang")
-    # A name that is no symbol is no space group, and the numbers of the phases stay as they are
-    assert loaded.phase_id.tolist() == [1, 2, 2, 3]
+    # A name that is no symbol is no space group
+    assert loaded.phase_id.tolist() == [0, 1, 1, 2]
     assert loaded.phases["Fm-3m"].space_group.number == 225
     assert loaded.phases["steel"].space_group is None
     assert loaded.phases["steel"].point_group.name == "432"
     assert loaded.phases["glass"].point_group.name == "1"
-    assert loaded.prop["ci"].tolist() == [0] * n
+    assert loaded.scores.tolist() == [0] * n
 
 
 @pytest.mark.parametrize(
     ("classes", "point_groups"),
     [
-        (LABELS, ["1", "422", "432"]),
+        (LABELS, ["1", "422", "m-3m"]),
         (LabelClasses(("F", "I", "P")), ["1", "1", "1"]),
     ],
 )
@@ -192,7 +185,7 @@ def test_ang_of_labels(tmp_path, classes, point_groups):
     assert np.array_equal(loaded.phase_id, xmap.phase_id)
     assert loaded.phases.names[1:] == list(classes.names)
     assert [i.name for i in loaded.phases.point_groups[1:]] == point_groups
-    assert np.allclose(loaded.prop["ci"], np.where(INDEXED, 0.8, -1))
+    assert np.allclose(loaded.scores, np.where(INDEXED, 0.8, 0))
 
 
 @pytest.mark.parametrize("classes", [LABELS, LabelClasses(("F", "I", "P"))])
@@ -210,11 +203,11 @@ def test_hdf5_of_labels(tmp_path, classes):
     assert [i and i.name for i in loaded.phases.point_groups[1:]] == expected
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".h5ebsd", ".oh5", ".H5"])
 def test_hdf5_round_trip(tmp_path, suffix):
     is_in_data = np.ones(SHAPE, dtype=bool)
     is_in_data[1:, 0] = False
-    xmap = make(indexed=np.arange(10) != 5, is_in_data=is_in_data, identity=True)
+    xmap = make(indexed=np.arange(10) != 5, is_in_data=is_in_data)
     save(tmp_path / f"a{suffix}", xmap)
     loaded = load(tmp_path / f"a{suffix}")
     assert loaded.shape == SHAPE
@@ -232,7 +225,7 @@ def test_hdf5_of_a_single_point(tmp_path):
     assert load(tmp_path / "a.h5").phase_id.tolist() == [229]
 
 
-@pytest.mark.parametrize("suffix", [".ang", ".h5"])
+@pytest.mark.parametrize("suffix", [".ang", ".ctf", ".h5"])
 @pytest.mark.parametrize("overwrite", [None, False])
 def test_existing_file_is_kept(tmp_path, suffix, overwrite):
     # pytest has no terminal to ask on
@@ -244,7 +237,7 @@ def test_existing_file_is_kept(tmp_path, suffix, overwrite):
     assert os.listdir(tmp_path) == [path.name]
 
 
-@pytest.mark.parametrize("suffix", [".ang", ".h5"])
+@pytest.mark.parametrize("suffix", [".ang", ".ctf", ".h5"])
 def test_existing_file_is_overwritten(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"old")
@@ -270,11 +263,11 @@ def test_failing_ang_write_leaves_things_as_they_were(tmp_path, monkeypatch, exi
     if existing:
         path.write_bytes(b"old")
 
-    def write_some(temporary, *args, **kwargs):
-        temporary.write_bytes(b"half a fi")
+    def write_some(file, *args, **kwargs):
+        file.write("half a li")
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savetxt", write_some)
+    monkeypatch.setattr("kikuchipy_cnn.io._ang.write_lines", write_some)
     with pytest.raises(OSError, match="disk full"):
         save(path, make(), overwrite=True)
     assert os.listdir(tmp_path) == (["a.ang"] if existing else [])
@@ -320,7 +313,11 @@ def test_check_output_passes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("a.csv", ValueError, r"Suffix '.csv' of .* must be one of .ang, .h5, .hdf5"),
+        (
+            "a.csv",
+            ValueError,
+            r"Suffix '.csv' of .* must be one of .ang, .ctf, .h5, .hdf5, .h5ebsd, .oh5",
+        ),
         ("a", ValueError, r"Suffix '' of"),
         ("missing/a.ang", FileNotFoundError, r"Folder '.*missing' of 'a.ang' does not exist"),
         ("file.txt/a.ang", NotADirectoryError, r"file.txt' is not a folder"),
