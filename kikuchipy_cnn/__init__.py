@@ -5,7 +5,7 @@ Importing this package adds
 to kikuchipy's EBSD signals.
 """
 
-from kikuchipy_cnn import explanation, io, plotting
+from kikuchipy_cnn import comparison, explanation, io, plotting
 from kikuchipy_cnn.hierarchy import coarser_map, resolved_map
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.models import Ensemble, ModelBundle, describe_model, list_models, load_model
@@ -23,6 +23,7 @@ __all__ = [
     "SpaceGroupClasses",
     "classify_space_group",
     "coarser_map",
+    "comparison",
     "composition_prior",
     "describe_model",
     "explanation",

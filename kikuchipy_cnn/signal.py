@@ -161,7 +161,7 @@ def classify_space_group(
         raise ValueError(f"batch_size={batch_size}, but a batch needs at least 1 pattern.")
     check_integer("pooling_radius", pooling_radius, 0)
     # All that can be told without the patterns is told before the long work.
-    scan = _scan_geometry(signal)
+    scan = scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
     signal_shape = signal.axes_manager.signal_shape[::-1]
     check_patterns(signal)
@@ -262,8 +262,24 @@ def check_data_type(dtype: np.dtype) -> None:
         raise ValueError(f"Patterns have data type {dtype}; integers or real numbers are needed.")
 
 
-def _scan_geometry(signal: EBSD) -> dict:
-    """Shape, step sizes and unit of the crystal map."""
+def scan_geometry(signal: EBSD) -> dict:
+    """Return shape, step sizes and unit of the crystal map of a signal.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+
+    Returns
+    -------
+    geometry
+        Arguments of :func:`~kikuchipy_cnn.crystal_map.probabilities_to_crystal_map`.
+
+    Raises
+    ------
+    ValueError
+        If the signal is no map of at most two dimensions and constant steps.
+    """
     axes = signal.axes_manager.navigation_axes[::-1]
     if len(axes) > 2:
         raise ValueError(

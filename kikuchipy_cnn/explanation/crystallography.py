@@ -12,10 +12,10 @@ import numpy as np
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.explanation.attributions import Attributions
+from kikuchipy_cnn.simulation.phases.reflectors import strongest_reflectors
 from kikuchipy_cnn.space_groups import label_text
 
 if TYPE_CHECKING:
-    from diffsims.crystallography import ReciprocalLatticeVector
     from kikuchipy.detectors import EBSDDetector
     from kikuchipy.signals import EBSD
     from kikuchipy.simulations import GeometricalKikuchiPatternSimulation
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from orix.quaternion import Rotation
 
 SIGNS = {"both": np.abs, "positive": lambda x: x.clip(min=0), "negative": lambda x: -x.clip(max=0)}
-# Reflectors of smaller spacings, in angstrom, are too weak to be among the strongest.
-_SMALLEST_SPACING = 0.7
-# Bands that covered more would be everywhere.
-_LARGEST_AREA_OF_BANDS = 0.5
 _INDEX_FIRST = "Index it first, for example with signal.hough_indexing(), and set signal.xmap."
 
 
@@ -260,75 +256,6 @@ def geometrical_simulations(
         with contextlib.redirect_stdout(io.StringIO()):
             simulations.append(simulator.on_detector(of_pattern, rotation))
     return simulations
-
-
-def strongest_reflectors(phase: Phase, energy: float) -> tuple[ReciprocalLatticeVector, np.ndarray]:
-    """Find the strongest families of reflectors, by kinematical structure factors.
-
-    Parameters
-    ----------
-    phase
-        Phase with atoms and a lattice in angstrom.
-    energy
-        Of the electrons, in keV.
-
-    Returns
-    -------
-    reflectors
-        All planes of the families, with their opposites and Bragg angles.
-    families
-        Miller indices of one of each family, the strongest first, of shape (families, 3): as many
-        as have bands that cover at most half of all directions, but at least one.
-
-    Raises
-    ------
-    ValueError
-        If the phase has no atoms or a lattice in nanometres.
-
-    Notes
-    -----
-    Families are those of the space group's own operations, in the axes of the phase. diffsims'
-    take the point group's, whose two-fold axis is another one in monoclinic phases, and cannot tell
-    which reflectors of hexagonal ones are allowed.
-    """
-    from diffsims.crystallography import ReciprocalLatticeVector
-
-    from kikuchipy_cnn.simulation.phases.crystallography import (
-        families_of_planes,
-        structure_factors,
-        with_whole_cell,
-    )
-
-    if len(phase.structure) == 0 or phase.space_group is None:
-        raise ValueError(
-            f"Phase {phase.name!r} has no atoms or no space group, so that nothing is known of its "
-            "bands. Give one with a structure, such as "
-            "kikuchipy_cnn.simulation.load_phases()['Ni']."
-        )
-    lattice = phase.structure.lattice
-    if max(lattice.a, lattice.b, lattice.c) < 1:
-        raise ValueError(
-            f"Phase {phase.name!r} has lattice parameters {lattice.a:g}, {lattice.b:g} and "
-            f"{lattice.c:g}, which seem to be in nanometres. Give them in angstrom."
-        )
-    whole = with_whole_cell(phase)
-    hkl, family = families_of_planes(whole, _SMALLEST_SPACING)
-    # Of each family the plane that it is named after: without negative indices, the largest first.
-    order = np.lexsort((*hkl.T[::-1], hkl.min(axis=1)))[::-1]
-    one_of_each = hkl[order[np.unique(family[order], return_index=True)[1]]]
-    vectors = ReciprocalLatticeVector(phase=whole, hkl=one_of_each)
-    vectors.calculate_theta(energy * 1e3)
-    # The directions within an angle of a plane are its sine's part of all.
-    area = np.bincount(family) * np.sin(vectors.theta)
-    strongest = np.argsort(-np.abs(structure_factors(whole, one_of_each)), kind="stable")
-    n_chosen = int((np.cumsum(area[strongest]) <= _LARGEST_AREA_OF_BANDS).sum())
-    chosen = strongest[: max(1, n_chosen)]
-    hkl_of_chosen = hkl[np.isin(family, chosen)]
-    reflectors = ReciprocalLatticeVector(
-        phase=whole, hkl=np.concatenate([hkl_of_chosen, -hkl_of_chosen])
-    )
-    reflectors.calculate_theta(energy * 1e3)
-    return reflectors, one_of_each[chosen]
 
 
 def orientations_at(

@@ -5,6 +5,7 @@ The figures are made without pyplot, so that they need no backend, and are not k
 Save one with :meth:`~matplotlib.figure.Figure.savefig`.
 """
 
+from kikuchipy_cnn.plotting.comparison import ipf_image, plot_agreement, plot_phase_maps
 from kikuchipy_cnn.plotting.evaluation import (
     plot_accuracy_by_atomic_number,
     plot_confusion,
@@ -25,7 +26,9 @@ from kikuchipy_cnn.plotting.uncertainty import (
 )
 
 __all__ = [
+    "ipf_image",
     "plot_accuracy_by_atomic_number",
+    "plot_agreement",
     "plot_attribution_comparison",
     "plot_attributions",
     "plot_confidence",
@@ -35,6 +38,7 @@ __all__ = [
     "plot_kernels",
     "plot_orientations",
     "plot_patterns",
+    "plot_phase_maps",
     "plot_quality",
     "plot_reliability",
     "plot_risk_coverage",

@@ -32,7 +32,9 @@ def simulate_map(
     detector: kp.detectors.EBSDDetector,
     master_patterns: Mapping[str, MasterPattern] | None = None,
     *,
-    disturbances: Disturbances | None = None,
+    disturbances: Disturbances | Cameras | None = None,
+    neighbours: CrystalMap | None = None,
+    overlap: np.ndarray | None = None,
     seed: int = 0,
     dtype: str | np.dtype = "uint8",
     lazy: bool | None = None,
@@ -54,8 +56,15 @@ def simulate_map(
         Master patterns in the square Lambert projection by the names of the map's phases. Those of
         phases not given are taken from the packaged library.
     disturbances
-        Imperfections of the camera. Ranges that concern the projection are not used. If not given,
-        there are none: see :meth:`Disturbances.none`.
+        Imperfections to draw the camera from, of which the ranges that concern the projection are
+        not used, or one camera that was drawn before, to record several maps with. If not given,
+        there are no imperfections: see :meth:`Disturbances.none`.
+    neighbours
+        What the beam reaches beside each point, as at boundaries of grains: a map of the same
+        shape with phases and orientations.
+    overlap
+        Share of the neighbour in the pattern of each point, from 0 to 1, of the map's shape. To be
+        given if *neighbours* are.
     seed
         Seed of camera and noise.
     dtype
@@ -72,8 +81,9 @@ def simulate_map(
     Raises
     ------
     ValueError
-        If a phase has no master pattern, the detector's projection centers do not fit the map, or
-        the data type cannot be used.
+        If a phase has no master pattern, the detector's projection centers do not fit the map, the
+        neighbours or their shares do not, there are several cameras, or the data type cannot be
+        used.
     """
     dtype = _checked_dtype(dtype)
     # A single point has no dimension in orix.
@@ -89,14 +99,33 @@ def simulate_map(
             f"has the shape {shape}. Give one projection center or one for each point."
         )
     points = _Points(xmap, detector, _master_patterns_of(xmap, master_patterns))
+    if (neighbours is None) != (overlap is None):
+        raise ValueError("Give both neighbours and overlap, or neither.")
+    beside = None
+    if neighbours is not None:
+        if (neighbours.shape or (1,)) != shape:
+            raise ValueError(f"The neighbours have the shape {neighbours.shape}, the map {shape}.")
+        overlap = np.asarray(overlap, dtype=np.float32)
+        if overlap.shape != shape or not ((overlap >= 0) & (overlap <= 1)).all():
+            raise ValueError(
+                f"overlap of shape {overlap.shape} must be of shape {shape} and from 0 to 1."
+            )
+        beside = _Points(neighbours, detector, _master_patterns_of(neighbours, master_patterns))
     rng = np.random.default_rng(seed)
-    cameras = Cameras.draw(disturbances or Disturbances.none(), 1, rng)
+    if isinstance(disturbances, Cameras):
+        if len(disturbances) != 1:
+            raise ValueError(f"{len(disturbances)} cameras are given; one records all of a map.")
+        cameras = disturbances
+    else:
+        cameras = Cameras.draw(disturbances or Disturbances.none(), 1, rng)
     lit = cameras.weights(1, detector.shape) > 0
     noise_seed = int(rng.integers(2**63))
 
     def record(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Patterns of consecutive rows of the map, and where there is signal in them."""
         patterns, in_data = points.project(rows)
+        if beside is not None:
+            _mix(patterns, beside.project(rows)[0], overlap[rows].ravel())
         # The noise follows from the seed and the place.
         recorded = cameras.record(patterns, np.random.default_rng([noise_seed, int(rows[0])]))
         return recorded, (lit & in_data[:, None, None])
@@ -230,6 +259,13 @@ def simulate_patterns(
     signal = kp.signals.EBSD(data, detector=placed, xmap=xmap)
     _scale_axes(signal, xmap)
     return signal
+
+
+def _mix(patterns: np.ndarray, others: np.ndarray, shares: np.ndarray) -> None:
+    """Mix others into patterns, where they have a share, as if both diffracted equally."""
+    for i in np.flatnonzero(shares):
+        own, other = ((p - p.mean()) / (p.std() or 1) for p in (patterns[i], others[i]))
+        patterns[i] = (1 - shares[i]) * own + shares[i] * other
 
 
 def hemispheres(master_pattern: MasterPattern) -> np.ndarray:

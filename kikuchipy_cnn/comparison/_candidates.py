@@ -1,0 +1,189 @@
+"""Candidate phases, and what is known of each in the points of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
+from orix.quaternion import Rotation
+
+from kikuchipy_cnn.signal import scan_geometry
+from kikuchipy_cnn.space_groups import space_group_color
+
+if TYPE_CHECKING:
+    from kikuchipy.detectors import EBSDDetector
+    from kikuchipy.signals import EBSD
+
+__all__ = ["candidates_of", "checked_detector", "crystal_map_of", "property_of_phase"]
+
+
+def candidates_of(
+    phases: PhaseList | Mapping[int, Phase] | Iterable[Phase],
+) -> dict[int, Phase]:
+    """Return candidate phases by the IDs that they get in a map.
+
+    Parameters
+    ----------
+    phases
+        Phases in the order in which they are tried.
+
+    Returns
+    -------
+    candidates
+        Phases in their order, by the numbers of their space groups if
+        these differ, otherwise by the IDs that they have, or from 0.
+
+    Raises
+    ------
+    TypeError
+        If one is no phase.
+    ValueError
+        If there is none, two have the same name, or one has no name or
+        no space group.
+    """
+    if isinstance(phases, PhaseList):
+        listed = {i: phase for i, phase in phases if i != -1}
+    elif isinstance(phases, Mapping):
+        listed = dict(phases)
+    else:
+        listed = dict(enumerate([phases] if isinstance(phases, Phase) else phases))
+    others = [i for i in listed.values() if not isinstance(i, Phase)]
+    if others:
+        raise TypeError(f"{others[0]!r} must be of type {Phase}")
+    if not listed:
+        raise ValueError("There is no candidate phase: give at least one")
+    names = [phase.name for phase in listed.values()]
+    for phase in listed.values():
+        if not phase.name or names.count(phase.name) > 1:
+            raise ValueError(
+                f"The phases have the names {names}: give each a name of its own, by which its "
+                "scores are told from those of others"
+            )
+        if phase.space_group is None:
+            raise ValueError(
+                f"Phase {phase.name!r} has no space group, from which its symmetry follows: set "
+                "phase.space_group"
+            )
+    numbers = [phase.space_group.number for phase in listed.values()]
+    ids = numbers if len(set(numbers)) == len(numbers) else list(listed)
+    return dict(zip(ids, listed.values(), strict=True))
+
+
+def checked_detector(signal: EBSD, detector: EBSDDetector | None) -> EBSDDetector:
+    """Return a detector that fits the patterns of a signal.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    detector
+        Detector. If not given, that of the signal.
+
+    Returns
+    -------
+    detector
+        Detector of one projection center, or one for each pattern.
+
+    Raises
+    ------
+    ValueError
+        If its shape, or the number of its projection centers, is not that of the patterns.
+    """
+    detector = signal.detector if detector is None else detector
+    shape, n = signal.data.shape[-2:], int(np.prod(signal.data.shape[:-2]))
+    if detector.shape != shape:
+        raise ValueError(
+            f"The detector has the shape {detector.shape}, but the patterns have {shape}: give the "
+            "detector of these patterns"
+        )
+    if detector.navigation_size not in (1, n):
+        raise ValueError(
+            f"The detector has {detector.navigation_size} projection centers for {n} patterns: "
+            "give one, or one for each"
+        )
+    return detector
+
+
+def property_of_phase(quantity: str, phase: Phase) -> str:
+    """Return the name of the map property of a quantity of a phase.
+
+    Parameters
+    ----------
+    quantity
+        Quantity, such as "fit".
+    phase
+        Phase.
+
+    Notes
+    -----
+    "/" is written ":", as HDF5 takes it for a group.
+    """
+    return f"{quantity}_{phase.name}".replace("/", ":")
+
+
+def crystal_map_of(
+    signal: EBSD,
+    candidates: Mapping[int, Phase],
+    best: np.ndarray,
+    rotations: np.ndarray,
+    properties: Mapping[str, np.ndarray],
+    is_in_data: np.ndarray,
+) -> CrystalMap:
+    """Return the map of the candidates that fit best.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    candidates
+        Phases by ID, see :func:`candidates_of`.
+    best
+        Place of the best one among the candidates, -1 if there is none,
+        of shape (n points in data,).
+    rotations
+        Quaternions of shape (n points in data, 4).
+    properties
+        Properties of shape (n points in data,).
+    is_in_data
+        Whether each point is in data.
+
+    Returns
+    -------
+    xmap
+        Crystal map.
+    """
+    geometry = scan_geometry(signal)
+    shape = geometry["navigation_shape"] or (1,)
+    coordinates, _ = create_coordinate_arrays(shape, geometry["step_sizes"] or (1,) * len(shape))
+    ids = np.array([*candidates, -1])
+
+    def in_map(values: np.ndarray, fill_value: float) -> np.ndarray:
+        filled = np.full((is_in_data.size, *values.shape[1:]), fill_value, dtype=values.dtype)
+        filled[is_in_data] = values
+        return filled
+
+    quaternions = in_map(np.asarray(rotations, dtype=float), 0)
+    phase_id = in_map(ids[best], -1)
+    quaternions[phase_id == -1] = (1, 0, 0, 0)
+    phases = {}
+    for (i, phase), color in zip(candidates.items(), _colors(candidates.values()), strict=True):
+        phases[i] = phase.deepcopy()
+        phases[i].color = color
+    return CrystalMap(
+        rotations=Rotation(quaternions),
+        phase_id=phase_id,
+        phase_list=PhaseList({i: phase for i, phase in phases.items() if i in phase_id}),
+        prop={name: in_map(np.asarray(values), 0) for name, values in properties.items()},
+        scan_unit=geometry["scan_unit"],
+        is_in_data=is_in_data,
+        **coordinates,
+    )
+
+
+def _colors(phases: Iterable[Phase]) -> Sequence[str]:
+    """Colors of the space groups, as those of the networks' maps, if these differ."""
+    phases = list(phases)
+    colors = [space_group_color(phase.space_group.number) for phase in phases]
+    return colors if len(set(colors)) == len(colors) else [phase.color for phase in phases]
