@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kikuchipy_cnn._adapt_command import add_adapt_parser
 from kikuchipy_cnn._explain_command import add_explain_parser
 from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._map_commands import add_map_parsers
 from kikuchipy_cnn._signals import load_signal
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common_options(demo, figure=False)
     demo.set_defaults(run=_demo)
 
+    add_map_parsers(commands)
     add_explain_parser(commands)
     add_simulate_parser(commands)
     add_train_parsers(commands)

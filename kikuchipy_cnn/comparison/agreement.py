@@ -244,7 +244,8 @@ class PhaseComparison:
         return int(np.count_nonzero(~np.isin(self._codes_of(name), possible)))
 
     def disagreements(self) -> list[Disagreement]:
-        """List the points that not all maps call the same.
+        """List the points that not all maps call the same, or that are
+        something else if that is known.
 
         Returns
         -------
@@ -253,7 +254,8 @@ class PhaseComparison:
             descending quality of the pattern: a sure answer of a good
             pattern that others contradict is worth a look first.
         """
-        differ = np.flatnonzero((self.codes != self.codes[0]).any(axis=0))
+        all_codes = np.vstack([self._codes_of(name) for name in self._rows()])
+        differ = np.flatnonzero((all_codes != all_codes[0]).any(axis=0))
         confidence, quality = (
             np.nan_to_num(values[differ], nan=-np.inf) for values in (self.confidence, self.quality)
         )
