@@ -151,8 +151,9 @@ def _header(content: Content) -> list[str]:
     entries = content.entries or (
         PhaseEntry("none", "none", None, None, (1, 1, 1, 90, 90, 90), None),
     )
-    # EDAX OIM Analysis 7 takes the phases to be in reversed order
-    for number, entry in reversed(list(enumerate(entries, start=1))):
+    # EDAX's own files have them in ascending order, which DefDAP insists on. (orix's writer reverses
+    # it for OIM Analysis 7.2.)
+    for number, entry in enumerate(entries, start=1):
         lines += [
             f"Phase {number}",
             f"MaterialName    {entry.name}",

@@ -5,6 +5,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
 from kikuchipy_cnn.simulation import (
+    Cameras,
     Disturbances,
     load_phases,
     simulate_map,
@@ -220,6 +221,103 @@ class TestMap:
         )
         with pytest.raises(ValueError, match="no master pattern of the map's phase 'Unobtainium'"):
             simulate_map(xmap, detector)
+
+    def test_neighbours(self, xmap, detector, master_patterns, rng):
+        """Shares of nothing, of all, and between."""
+        beside = xmap.deepcopy()
+        beside._rotations = Rotation(rng.standard_normal((35, 4)))
+        alone, other = (
+            simulate_map(i, detector, master_patterns, dtype="float32").data for i in (xmap, beside)
+        )
+        overlap = rng.choice([0, 0.3, 1], (5, 7))
+        overlap[0, :3] = 0, 0.3, 1
+        mixed = simulate_map(
+            xmap,
+            detector,
+            master_patterns,
+            neighbours=beside,
+            overlap=overlap,
+            dtype="float32",
+        ).data
+        np.testing.assert_array_equal(mixed[overlap == 0], alone[overlap == 0])
+        np.testing.assert_allclose(mixed[overlap == 1], other[overlap == 1], atol=1e-4)
+        # Patterns of one strength are mixed, and the sum is given that strength
+        expected = 0.7 * alone[0, 1] + 0.3 * other[0, 1]
+        np.testing.assert_allclose(mixed[0, 1], expected / expected.std(), atol=1e-3)
+        assert (mixed[2, 6] == 0).all()
+
+    def test_neighbours_of_another_phase(self, phases, detector, master_patterns):
+        """Lazily, too, and from the packaged library."""
+        rotations = Rotation.from_euler([[0.1, 0.5, 0.9], [1.2, 0.3, 0.4], [2, 1, 0.2]])
+        maps = [
+            CrystalMap(rotations=rotations, x=np.arange(3), phase_list=PhaseList(phases[name]))
+            for name in ("Ni", "Fe-bcc")
+        ]
+        arguments = {"neighbours": maps[1], "overlap": [0, 0.5, 1], "dtype": "float32"}
+        signal, lazy = (simulate_map(maps[0], detector, lazy=i, **arguments) for i in (False, True))
+        np.testing.assert_array_equal(lazy.data.compute(), signal.data)
+        iron = simulate_map(maps[1], detector, dtype="float32").data
+        assert correlation(signal.data[0], iron[0]) < 0.9
+        assert 0.5 < correlation(signal.data[1], iron[1]) < 0.99
+        assert correlation(signal.data[2], iron[2]) > 0.9999
+        # The truth stays that of the map
+        assert signal.xmap.phases.names == ["Ni"]
+
+    @pytest.mark.parametrize(
+        ("overlap", "match"),
+        [
+            (np.zeros(35), r"overlap of shape \(35,\) must be of shape \(5, 7\)"),
+            (np.zeros((7, 5)), r"overlap of shape \(7, 5\) must be"),
+            (np.full((5, 7), 1.1), "from 0 to 1"),
+            (np.full((5, 7), -0.1), "from 0 to 1"),
+            (np.full((5, 7), np.nan), "from 0 to 1"),
+        ],
+    )
+    def test_wrong_overlap(self, xmap, detector, master_patterns, overlap, match):
+        with pytest.raises(ValueError, match=match):
+            simulate_map(xmap, detector, master_patterns, neighbours=xmap, overlap=overlap)
+
+    def test_wrong_neighbours(self, xmap, phases, detector, master_patterns):
+        for one in ({"neighbours": xmap}, {"overlap": np.zeros((5, 7))}):
+            with pytest.raises(ValueError, match="Give both neighbours and overlap, or neither"):
+                simulate_map(xmap, detector, master_patterns, **one)
+        row = CrystalMap(
+            rotations=Rotation(np.eye(4)), x=np.arange(4), phase_list=PhaseList(phases["Ni"])
+        )
+        with pytest.raises(ValueError, match=r"shape \(4,\), the map \(5, 7\)"):
+            simulate_map(xmap, detector, master_patterns, neighbours=row, overlap=np.zeros((5, 7)))
+        unknown = xmap.deepcopy()
+        unknown.phases[2].name = "Unobtainium"
+        with pytest.raises(ValueError, match="no master pattern of the map's phase 'Unobtainium'"):
+            simulate_map(
+                xmap, detector, master_patterns, neighbours=unknown, overlap=np.zeros((5, 7))
+            )
+
+    def test_camera_that_was_drawn_before(self, xmap, detector, master_patterns):
+        """It is the one that its ranges and its seed give, and records two maps alike."""
+        disturbances = Disturbances(noise=(0, 0))
+        drawn = simulate_map(xmap, detector, master_patterns, disturbances=disturbances, seed=3)
+        camera = Cameras.draw(disturbances, 1, 3)
+        for seed in (3, 5):
+            again = simulate_map(xmap, detector, master_patterns, disturbances=camera, seed=seed)
+            np.testing.assert_array_equal(again.data, drawn.data)
+        other = simulate_map(xmap[:2], detector, master_patterns, disturbances=camera, dtype=float)
+        whole = simulate_map(xmap, detector, master_patterns, disturbances=camera, dtype=float)
+        np.testing.assert_allclose(other.data, whole.data[:2], atol=1e-6)
+
+    def test_noise_of_a_camera_follows_the_seed(self, xmap, detector, master_patterns):
+        camera = Cameras.draw(Disturbances(noise=(0.5, 0.5)), 1, 0)
+        arguments = {"disturbances": camera, "dtype": "float32"}
+        one, same, other = (
+            simulate_map(xmap, detector, master_patterns, seed=i, **arguments).data
+            for i in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+    def test_several_cameras(self, xmap, detector, master_patterns):
+        with pytest.raises(ValueError, match="2 cameras are given; one records all of a map"):
+            simulate_map(xmap, detector, master_patterns, disturbances=Cameras.draw(None, 2, 0))
 
 
 class TestPatterns:
