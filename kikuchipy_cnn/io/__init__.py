@@ -198,7 +198,8 @@ def check_destination(filename: str | Path, overwrite: bool | None = None) -> No
 
 
 def load(filename: str | Path) -> CrystalMap:
-    """Read a crystal map from any file that orix reads.
+    """Read a crystal map from any file that orix reads, or the one
+    that is stored with patterns in a file of kikuchipy.
 
     Parameters
     ----------
@@ -219,7 +220,7 @@ def load(filename: str | Path) -> CrystalMap:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file was cut short.
+        If the file was cut short, or has no map.
 
     Notes
     -----

@@ -151,8 +151,8 @@ def _header(content: Content) -> list[str]:
     entries = content.entries or (
         PhaseEntry("none", "none", None, None, (1, 1, 1, 90, 90, 90), None),
     )
-    # EDAX's own files have them in ascending order, which DefDAP insists on. (orix's writer reverses
-    # it for OIM Analysis 7.2.)
+    # EDAX's own files have them in ascending order, which DefDAP insists on. orix's writer reverses
+    # it for OIM Analysis 7.2
     for number, entry in enumerate(entries, start=1):
         lines += [
             f"Phase {number}",

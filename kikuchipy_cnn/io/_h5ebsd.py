@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import h5py
+import kikuchipy as kp
 import numpy as np
 import orix.io
 from orix.crystal_map import CrystalMap, PhaseList
@@ -94,7 +95,8 @@ def load_h5ebsd(path: Path) -> CrystalMap:
     Raises
     ------
     ValueError
-        If the file was cut short, or is no HDF5 file.
+        If the file was cut short, is no HDF5 file, or has no map that
+        orix or kikuchipy read.
     """
     try:
         with h5py.File(path) as file:
@@ -105,7 +107,7 @@ def load_h5ebsd(path: Path) -> CrystalMap:
             f"{str(path)!r} is cut short or no HDF5 file ({error}). Copy or write it again"
         ) from error
     if not is_orix:
-        return orix.io.load(path)
+        return _load_of_others(path)
     with h5py.File(path) as file:
         # orix would read the other group too
         contents = orix_hdf5.hdf5group2dict(file["crystal_map"], recursive=True)
@@ -116,6 +118,21 @@ def load_h5ebsd(path: Path) -> CrystalMap:
             if number:
                 phase.space_group = number
     return xmap
+
+
+def _load_of_others(path: Path) -> CrystalMap:
+    try:
+        return orix.io.load(path)
+    except AttributeError:
+        # This is how orix says that it does not know the manufacturer
+        pass
+    try:
+        # Patterns have the map that was stored with them
+        return kp.load(path, lazy=True).xmap
+    except (OSError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} has no crystal map that orix or kikuchipy read: give another file"
+        ) from error
 
 
 def _with_written_phases(content: Content) -> CrystalMap:

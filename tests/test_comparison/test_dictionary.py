@@ -420,7 +420,7 @@ class TestIndexWith:
             np.abs((loaded.rotations * ~complete.rotations).data[:, 0]), 1, atol=1e-6
         )
         assert loaded.phases.names == NAMES
-        with pytest.warns(UserWarning, match="6 of 18 rotations are identity"):
+        with pytest.warns(UserWarning, match="7 of 18 rotations are identity"):
             save(tmp_path / "part.ang", merged[1])
 
     def test_is_silent(self, signal, truth, capfd):

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import h5py
+import kikuchipy as kp
 import numpy as np
 import orix.io
 import pytest
@@ -202,3 +203,19 @@ save({path!r}, CrystalMap(rotations, x=np.arange(2.0), phase_list=phases, scan_u
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert load(path).phases.names == ["Ni"]
+
+
+def test_map_that_is_stored_with_patterns(tmp_path):
+    signal = kp.data.nickel_ebsd_small()
+    signal.save(tmp_path / "patterns.h5")
+    loaded = load(tmp_path / "patterns.h5")
+    assert loaded.shape == (3, 3)
+    assert loaded.phases.names == signal.xmap.phases.names
+    assert np.allclose(loaded.rotations.data, signal.xmap.rotations.data)
+
+
+def test_hdf5_without_a_map(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["numbers"] = np.arange(3)
+    with pytest.raises(ValueError, match="a.h5' has no crystal map that orix or kikuchipy read"):
+        load(tmp_path / "a.h5")
