@@ -21,6 +21,7 @@ from kikuchipy_cnn.space_groups import (
 __all__ = [
     "check_phase_ids",
     "classes_from_crystal_map",
+    "map_shape",
     "point_properties",
     "probabilities_to_crystal_map",
     "summary_table",
@@ -196,6 +197,27 @@ def probabilities_to_crystal_map(
         is_in_data=in_data,
         **coordinates,
     )
+
+
+def map_shape(xmap: CrystalMap) -> tuple[int, int]:
+    """Return the rows and columns of a whole map, whatever part of it is
+    in data.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map.
+
+    Notes
+    -----
+    orix gives a column of points a shape of one dimension, as it gives a
+    row of them.
+    """
+    shape = xmap._original_shape
+    if len(shape) == 2:
+        return int(shape[0]), int(shape[1])
+    n = xmap.is_in_data.size
+    return (n, 1) if xmap.dx == 0 and xmap.dy > 0 else (1, n)
 
 
 def point_properties(

@@ -10,7 +10,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arr
 from orix.quaternion import Rotation
 
 from kikuchipy_cnn.signal import scan_geometry
-from kikuchipy_cnn.space_groups import space_group_color
+from kikuchipy_cnn.space_groups import distinct_colors, space_group_color
 
 if TYPE_CHECKING:
     from kikuchipy.detectors import EBSDDetector
@@ -186,4 +186,4 @@ def _colors(phases: Iterable[Phase]) -> Sequence[str]:
     """Colors of the space groups, as those of the networks' maps, if these differ."""
     phases = list(phases)
     colors = [space_group_color(phase.space_group.number) for phase in phases]
-    return colors if len(set(colors)) == len(colors) else [phase.color for phase in phases]
+    return colors if len(set(colors)) == len(colors) else distinct_colors(len(phases))

@@ -13,6 +13,7 @@ from orix.crystal_map import CrystalMap
 
 from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._tables import aligned
+from kikuchipy_cnn.crystal_map import map_shape
 from kikuchipy_cnn.io import check_destination
 from kikuchipy_cnn.space_groups import label_text
 
@@ -217,7 +218,8 @@ class PhaseComparison:
         Returns
         -------
         accuracy
-            From 0 to 1. Points that are not indexed count as wrong.
+            From 0 to 1. Points that are not indexed count as wrong,
+            unless they are not indexed in the truth either.
 
         Raises
         ------
@@ -463,7 +465,7 @@ def compare_phase_maps(
         labels,
         codes[: len(maps)],
         index,
-        _shape_of(xmap),
+        map_shape(xmap),
         _first_property(maps[:1], _CONFIDENCE, xmap)[in_data],
         _quality(maps, quality, xmap)[in_data],
         codes[-1] if truth is not None else None,
@@ -471,27 +473,18 @@ def compare_phase_maps(
 
 
 def _check_same_points(name: str, xmap: CrystalMap, other_name: str, other: CrystalMap) -> None:
-    if _shape_of(other) != _shape_of(xmap):
+    if map_shape(other) != map_shape(xmap):
         raise ValueError(
-            f"The maps differ in shape: {name!r} has {_shape_of(xmap)} points, {other_name!r} "
-            f"{_shape_of(other)}. Give maps of the same patterns"
+            f"The maps differ in shape: {name!r} has {map_shape(xmap)} points, {other_name!r} "
+            f"{map_shape(other)}. Give maps of the same patterns"
         )
     steps = (xmap.dy, xmap.dx), (other.dy, other.dx)
-    if not np.allclose(*steps, rtol=_SAME_PLACE / max(_shape_of(xmap))):
+    if not np.allclose(*steps, rtol=_SAME_PLACE / max(map_shape(xmap))):
         raise ValueError(
-            f"The maps differ in their steps (dy, dx): {name!r} has {steps[0]} {xmap.scan_unit}, "
-            f"{other_name!r} {steps[1]} {other.scan_unit}. Give maps of the same patterns, or set "
-            "the signal's scales first"
+            f"The maps differ in their steps (dy, dx): {name!r} has {xmap.dy:g}, {xmap.dx:g} "
+            f"{xmap.scan_unit}, {other_name!r} {other.dy:g}, {other.dx:g} {other.scan_unit}. Give "
+            "maps of the same patterns, or set the signal's scales first"
         )
-
-
-def _shape_of(xmap: CrystalMap) -> tuple[int, int]:
-    """Rows and columns of the whole map."""
-    shape = xmap._original_shape
-    if len(shape) == 2:
-        return tuple(map(int, shape))
-    n = xmap.is_in_data.size
-    return (n, 1) if xmap.dx == 0 and xmap.dy > 0 else (1, n)
 
 
 def _labels_of_points(xmap: CrystalMap, level: str) -> np.ndarray:
@@ -528,7 +521,7 @@ def _per_point(name: str, values: np.ndarray, xmap: CrystalMap) -> np.ndarray:
     if values.size != xmap.is_in_data.size:
         raise ValueError(
             f"{name} of shape {values.shape} must have a value for each of the map's "
-            f"{_shape_of(xmap)} points"
+            f"{map_shape(xmap)} points"
         )
     return values.ravel()
 

@@ -105,6 +105,9 @@ def dictionary_phase_map(
             scores.append(score)
             rotations.append(rotation)
     scores, rotations = np.array(scores), np.array(rotations)
+    # Nothing correlates with a pattern of one value
+    is_pattern = np.isfinite(scores).all(axis=0)
+    scores = np.where(is_pattern, scores, 0)
     best = scores.argmax(axis=0)
     points = np.arange(best.size)
     ascending = np.sort(scores, axis=0)
@@ -114,7 +117,8 @@ def dictionary_phase_map(
     }
     for phase, score in zip(candidates.values(), scores, strict=True):
         properties[property_of_phase("ncc", phase)] = score
-    return crystal_map_of(signal, candidates, best, rotations[best, points], properties, used)
+    found = np.where(is_pattern, best, -1)
+    return crystal_map_of(signal, candidates, found, rotations[best, points], properties, used)
 
 
 def index_with(
@@ -182,9 +186,12 @@ def index_with(
     for i, master_pattern in chosen.items():
         used = xmap.is_in_data & (xmap._phase_id == i)
         with _as_shown(show_progressbar):
-            correlation[used], quaternions[used] = _indexed(
+            scores, rotations = _indexed(
                 signal, master_pattern, detector, used, signal_mask, resolution, energy, refine
             )
+        is_pattern = np.isfinite(scores)
+        correlation[used] = np.where(is_pattern, scores, 0)
+        quaternions[used] = np.where(is_pattern[:, None], rotations, quaternions[used])
         name, color = phases[i].name, phases[i].color
         phases[i] = master_pattern.phase.deepcopy()
         phases[i].color = color
@@ -329,7 +336,10 @@ def _subset(signal: EBSD, used: np.ndarray) -> EBSD:
     """Signal of one navigation dimension of the patterns that are used, still lazy if it was."""
     flat = signal.data.reshape((-1, *signal.data.shape[-2:]))
     data = flat if used.all() else flat[np.flatnonzero(used)]
-    return type(signal)(data)
+    subset = type(signal)(data)
+    # Refinement warns of axes without the names of directions
+    subset.axes_manager.navigation_axes[0].name = "x"
+    return subset
 
 
 def _dictionary(

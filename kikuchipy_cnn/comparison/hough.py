@@ -163,10 +163,13 @@ def hough_phase_map(
         for start in range(0, places.size, _AT_ONCE):
             some = places[start : start + _AT_ONCE]
             patterns = _patterns_at(signal, some)
+            valid = _are_patterns(patterns)
             pc = centers[some] if len(centers) > 1 else centers[0]
             # PyEBSDIndex prints on its own
             with contextlib.redirect_stdout(standard_io.StringIO()):
                 data, *_ = indexer.index_pats(patsin=patterns, PC=pc, verbose=0)
+            # PyEBSDIndex finds bands in patterns of one value, too
+            data["nmatch"][:, ~valid] = 0
             parts.append(data[:-1])
             progressbar.update(some.size)
     return _crystal_map(signal, candidates, np.concatenate(parts, axis=1), used)
@@ -246,6 +249,12 @@ def _patterns_at(signal: EBSD, places: np.ndarray) -> np.ndarray:
     else:
         patterns = flat[places]
     return np.asarray(patterns)
+
+
+def _are_patterns(images: np.ndarray) -> np.ndarray:
+    """Whether images have more than one value, and all of them are finite."""
+    flat = images.reshape(len(images), -1)
+    return np.isfinite(flat).all(axis=1) & (flat.min(axis=1) < flat.max(axis=1))
 
 
 def _crystal_map(

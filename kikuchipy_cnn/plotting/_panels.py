@@ -11,6 +11,8 @@ from matplotlib.patches import Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from orix.crystal_map import CrystalMap
 
+from kikuchipy_cnn.crystal_map import map_shape
+
 NOT_INDEXED_COLOR = "white"
 MASKED_COLOR = "0.7"
 
@@ -19,10 +21,7 @@ def as_image(xmap: CrystalMap, values: np.ndarray, fill_value: float) -> np.ndar
     """Values of the points in data, as rows and columns of the part of the map that is shown."""
     image = np.full(xmap.is_in_data.size, fill_value, dtype=np.result_type(values, fill_value))
     image[xmap.is_in_data] = values
-    shape = xmap._original_shape
-    if len(shape) < 2:
-        # orix gives a column of points a shape of one dimension, as it gives a row of them
-        shape = (-1, 1) if xmap.dx == 0 and xmap.dy > 0 else (1, -1)
+    shape = map_shape(xmap)
     # orix slices a map by masking the rest of it
     rows, columns = np.nonzero(xmap.is_in_data.reshape(shape))
     return image.reshape(shape)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]

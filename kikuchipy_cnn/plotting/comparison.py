@@ -16,11 +16,11 @@ from orix.quaternion import Orientation
 from orix.vector import Vector3d
 
 from kikuchipy_cnn.comparison.agreement import PhaseComparison
+from kikuchipy_cnn.crystal_map import map_shape
 from kikuchipy_cnn.plotting._panels import (
     MASKED_COLOR,
     NOT_INDEXED_COLOR,
     add_scale_bar,
-    extent_of,
 )
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.space_groups import space_group_color
@@ -70,25 +70,25 @@ def plot_phase_maps(
     if not maps:
         raise ValueError("There is no crystal map among the panels: give at least one")
     first = next(iter(maps.values()))
-    shape = _shape_of(first)
+    shape = map_shape(first)
     for title, panel in panels.items():
-        own = _shape_of(panel) if isinstance(panel, CrystalMap) else np.shape(panel)[:2]
+        own = map_shape(panel) if isinstance(panel, CrystalMap) else np.shape(panel)[:2]
         if own != shape:
             raise ValueError(f"Panel {title!r} has {own} points, but {shape} are needed")
 
     colors: dict[str, str] = {}
     fig, axes = _axes(len(panels), n_columns, shape, first)
-    style = {
-        "interpolation": "nearest",
-        "extent": extent_of(first, shape, is_strip=False, along_y=False),
-    }
+    dx, dy = _steps(first)
+    # Coordinates are of the points' centres
+    extent = (-0.5 * dx, (shape[1] - 0.5) * dx, (shape[0] - 0.5) * dy, -0.5 * dy)
+    style = {"interpolation": "nearest", "extent": extent}
     for ax, (title, panel) in zip(axes, panels.items(), strict=True):
         if isinstance(panel, CrystalMap):
             ax.imshow(_phase_image(panel, colors, show_ties), **style)
         else:
             ax.imshow(panel, cmap="gray", **style)
         ax.set_title(title, fontsize=10)
-    add_scale_bar(axes[0], shape[1] * (first.dx or 1), first.scan_unit)
+    add_scale_bar(axes[0], shape[1] * dx, first.scan_unit)
     _legend(fig, colors)
     return fig
 
@@ -128,7 +128,7 @@ def ipf_image(xmap: CrystalMap, direction: str = "y") -> np.ndarray:
         if chosen.any():
             key = IPFColorKeyTSL(phase.point_group.laue, _DIRECTIONS[direction]())
             image[chosen] = key.orientation2color(Orientation(quaternions[chosen]))
-    return image.reshape(*_shape_of(xmap), 3)
+    return image.reshape(*map_shape(xmap), 3)
 
 
 def plot_agreement(comparison: PhaseComparison) -> Figure:
@@ -163,7 +163,7 @@ def plot_agreement(comparison: PhaseComparison) -> Figure:
         image[value] = to_rgb(color)
     left.imshow(image, interpolation="nearest")
     left.set(xticks=[], yticks=[])
-    part = float(np.nanmean(agreement < 1))
+    part = float(np.mean(comparison.n_agreeing < n_others))
     left.set_title(f"{comparison.names[0]}: contradicted in {part:.1%} of the points", fontsize=10)
 
     differs = comparison.n_agreeing < n_others
@@ -196,9 +196,9 @@ def plot_agreement(comparison: PhaseComparison) -> Figure:
     return fig
 
 
-def _shape_of(xmap: CrystalMap) -> tuple[int, int]:
-    shape = xmap._original_shape
-    return tuple(map(int, shape)) if len(shape) == 2 else (1, xmap.is_in_data.size)
+def _steps(xmap: CrystalMap) -> tuple[float, float]:
+    """Steps of columns and rows, of which orix gives 0 across a row or column of points."""
+    return float(xmap.dx or xmap.dy or 1), float(xmap.dy or xmap.dx or 1)
 
 
 def _axes(
@@ -206,7 +206,8 @@ def _axes(
 ) -> tuple[Figure, list[Axes]]:
     n_columns = min(n_columns, n_panels)
     n_rows = math.ceil(n_panels / n_columns)
-    height_to_width = shape[0] * (xmap.dy or 1) / (shape[1] * (xmap.dx or 1))
+    dx, dy = _steps(xmap)
+    height_to_width = shape[0] * dy / (shape[1] * dx)
     height = float(np.clip(_WIDTH * height_to_width, 0.6, 6))
     fig = Figure(
         figsize=(_WIDTH * n_columns, (height + 0.3) * n_rows + _LEGEND), layout="constrained"
@@ -237,7 +238,7 @@ def _phase_image(xmap: CrystalMap, colors: dict[str, str], show_ties: bool) -> n
         tied = in_data & (dict.__getitem__(xmap.prop, "n_tied") > 1)
         if tied.any():
             image[tied] = to_rgb(colors.setdefault(_TIE_LABEL, _TIE_COLOR))
-    return image.reshape(*_shape_of(xmap), 3)
+    return image.reshape(*map_shape(xmap), 3)
 
 
 def _label_and_color(phase: Phase) -> tuple[str, str]:

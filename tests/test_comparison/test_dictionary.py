@@ -198,7 +198,6 @@ class TestPhaseMap:
         assert xmap.size == 1
         np.testing.assert_allclose(xmap.scores, expected.scores[:1], atol=1e-5)
 
-    @pytest.mark.xfail(strict=True, reason="Their correlation is not a number, but they are given")
     def test_constant(self, small):
         """The second pattern is left without a phase."""
         signal, _ = small
@@ -215,7 +214,6 @@ class TestPhaseMap:
         dictionary_phase_map(signal, "Ni", refine=refine, **OPTIONS)
         assert capfd.readouterr() == ("", "")
 
-    @pytest.mark.xfail(strict=True, reason="kikuchipy misses the names of the navigation axes")
     def test_warns_of_nothing(self, small):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -113,7 +113,6 @@ class TestPhaseMap:
         given = hough_phase_map(signal, {7: phases["Ni"], 3: phases["Al"]}, show_progressbar=False)
         assert (given.phase_id == 7).all()
 
-    @pytest.mark.xfail(strict=True, reason="All phases of the library have orix' first color")
     def test_colors_of_phases_of_one_space_group(self, signal, phases):
         listed = [phases["Fe-bcc"], phases["Al"], phases["Ni"]]
         xmap = hough_phase_map(signal, listed, show_progressbar=False)
@@ -181,7 +180,6 @@ class TestPhaseMap:
         assert xmap.shape == (2, 3) and (xmap.phase_id == -1).all()
         assert (xmap.rotations.data == [1, 0, 0, 0]).all()
 
-    @pytest.mark.xfail(strict=True, reason="PyEBSDIndex finds bands at the edges of its filters")
     @pytest.mark.parametrize("value", [7, 255])
     def test_constant(self, signal, nickel_and_iron, value):
         constant = kp.signals.EBSD(np.full((1, 2, 60, 60), value, np.uint8))
