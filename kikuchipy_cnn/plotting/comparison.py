@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ from kikuchipy_cnn.plotting._panels import (
     add_scale_bar,
 )
 from kikuchipy_cnn.plotting.symbols import symbol_label
-from kikuchipy_cnn.space_groups import space_group_color
+from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, space_group_color
 
 __all__ = ["ipf_image", "plot_agreement", "plot_phase_maps"]
 
@@ -44,6 +44,9 @@ def plot_phase_maps(
     With an electron image, the map of Hough indexing, an inverse pole figure map
     (:func:`ipf_image`), the map of one network, a map of an element and the map of another network,
     in this order, this is the layout of Fig. 5 of the 2021 paper (Sci Rep 11:8172).
+
+    A space group has one colour in all maps; where a map has several phases of one, these have
+    their own.
 
     Parameters
     ----------
@@ -77,6 +80,7 @@ def plot_phase_maps(
             raise ValueError(f"Panel {title!r} has {own} points, but {shape} are needed")
 
     colors: dict[str, str] = {}
+    shared = _shared_space_groups(maps.values())
     fig, axes = _axes(len(panels), n_columns, shape, first)
     dx, dy = _steps(first)
     # Coordinates are of the points' centres
@@ -84,7 +88,7 @@ def plot_phase_maps(
     style = {"interpolation": "nearest", "extent": extent}
     for ax, (title, panel) in zip(axes, panels.items(), strict=True):
         if isinstance(panel, CrystalMap):
-            ax.imshow(_phase_image(panel, colors, show_ties), **style)
+            ax.imshow(_phase_image(panel, colors, shared, show_ties), **style)
         else:
             ax.imshow(panel, cmap="gray", **style)
         ax.set_title(title, fontsize=10)
@@ -220,7 +224,18 @@ def _axes(
     return fig, axes[:n_panels]
 
 
-def _phase_image(xmap: CrystalMap, colors: dict[str, str], show_ties: bool) -> np.ndarray:
+def _shared_space_groups(maps: Iterable[CrystalMap]) -> set[int]:
+    """Space groups of more than one phase in one map, whose phases are told by their names."""
+    shared = set()
+    for xmap in maps:
+        numbers = [i.number for i in xmap.phases.space_groups if i is not None]
+        shared |= {i for i in numbers if numbers.count(i) > 1}
+    return shared
+
+
+def _phase_image(
+    xmap: CrystalMap, colors: dict[str, str], shared: set[int], show_ties: bool
+) -> np.ndarray:
     image = np.tile(to_rgb(MASKED_COLOR), (xmap.is_in_data.size, 1))
     in_data = xmap.is_in_data
     not_indexed = in_data & (xmap._phase_id == -1)
@@ -232,7 +247,7 @@ def _phase_image(xmap: CrystalMap, colors: dict[str, str], show_ties: bool) -> n
     for i, phase in xmap.phases:
         chosen = in_data & (xmap._phase_id == i)
         if i != -1 and chosen.any():
-            label, color = _label_and_color(phase)
+            label, color = _label_and_color(phase, shared)
             image[chosen] = to_rgb(colors.setdefault(label, color))
     if show_ties and "n_tied" in xmap.prop:
         tied = in_data & (dict.__getitem__(xmap.prop, "n_tied") > 1)
@@ -241,10 +256,12 @@ def _phase_image(xmap: CrystalMap, colors: dict[str, str], show_ties: bool) -> n
     return image.reshape(*map_shape(xmap), 3)
 
 
-def _label_and_color(phase: Phase) -> tuple[str, str]:
+def _label_and_color(phase: Phase, shared: set[int]) -> tuple[str, str]:
     if phase.space_group is None:
         return phase.name, phase.color
     number = phase.space_group.number
+    if number in shared and phase.name != hermann_mauguin_symbol(number):
+        return f"{phase.name}, {symbol_label(number)}", phase.color
     return symbol_label(number), space_group_color(number)
 
 

@@ -71,6 +71,20 @@ class TestPhaseMaps:
         np.testing.assert_allclose(pixels(hidden.axes[0])[0], [NICKEL, IRON, IRON])
         assert "several phases fit equally" not in legend_of(hidden)
 
+    def test_phases_of_one_space_group(self):
+        aluminium = Phase("Al", space_group=225, color="lime")
+        iron, nickel = PHASES[229], Phase("Ni", space_group=225, color="cyan")
+        several = make([0, 1, 2, 0, 1, 2], {0: nickel, 1: aluminium, 2: iron})
+        classes = {225: Phase("Fm-3m", space_group=225), 229: iron}
+        legend = legend_of(plot_phase_maps({"Hough": several, "network": make(phases=classes)}))
+        assert legend == {
+            f"Ni, {LABELS[225]}": to_rgb("cyan"),
+            f"Al, {LABELS[225]}": to_rgb("lime"),
+            LABELS[229]: IRON,
+            LABELS[225]: NICKEL,
+            "not indexed": WHITE,
+        }
+
     def test_no_ties(self):
         fig = plot_phase_maps({"Hough": make(OTHER, n_tied=np.ones(6))})
         assert list(legend_of(fig)) == [LABELS[225], LABELS[229]]
