@@ -206,18 +206,11 @@ def phases() -> list:
     return [library.signal(name).phase for name in (MATRIX, PRECIPITATE)]
 
 
-def packaged(level: str, work: Path) -> CrystalMap:
-    """Packaged network."""
-    return classify_space_group(
-        signal_of(level, work, prepared=False), reject=False, show_progressbar=False
-    )
-
-
-def tuned(level: str, work: Path) -> CrystalMap:
-    """Network tuned on the other area and materials."""
+def network(level: str, work: Path, model: str | None = None) -> CrystalMap:
+    """The packaged network, or the one that is tuned on the other area and materials."""
     return classify_space_group(
         signal_of(level, work, prepared=False),
-        str(work / f"tuned_{level}"),
+        "xception_fewshot" if model is None else str(work / f"{model}_{level}"),
         reject=False,
         show_progressbar=False,
     )
@@ -230,23 +223,13 @@ def hough(level: str, work: Path, *, first: str = MATRIX) -> CrystalMap:
     return hough_phase_map(signal, ordered, show_progressbar=False)
 
 
-def dictionary(level: str, work: Path) -> CrystalMap:
-    """Dictionary indexing in both phases."""
-    return dictionary_phase_map(
-        signal_of(level, work, prepared=True),
-        [MATRIX, PRECIPITATE],
-        resolution=RESOLUTION,
-        show_progressbar=False,
-    )
-
-
-def refined(level: str, work: Path) -> CrystalMap:
+def dictionary(level: str, work: Path, *, refine: bool = False) -> CrystalMap:
     """Dictionary indexing in both phases, and refinement of both orientations."""
     return dictionary_phase_map(
         signal_of(level, work, prepared=True),
         [MATRIX, PRECIPITATE],
         resolution=RESOLUTION,
-        refine=True,
+        refine=refine,
         show_progressbar=False,
     )
 
@@ -263,15 +246,18 @@ def joined(level: str, work: Path) -> CrystalMap:
 
 
 METHODS: dict[str, tuple[str, Callable[[str, Path], CrystalMap]]] = {
-    "packaged": ("packaged network", packaged),
-    "tuned": ("tuned network", tuned),
+    "packaged": ("packaged network", network),
+    "tuned": ("tuned network", lambda level, work: network(level, work, "tuned")),
     "hough": (f"Hough indexing, {MATRIX} first", hough),
     "hough_reversed": (
         f"Hough indexing, {PRECIPITATE} first",
         lambda level, work: hough(level, work, first=PRECIPITATE),
     ),
     "dictionary": ("dictionary indexing", dictionary),
-    "refined": ("dictionary indexing, refined", refined),
+    "refined": (
+        "dictionary indexing, refined",
+        lambda level, work: dictionary(level, work, refine=True),
+    ),
     "joined": ("orientations in the tuned network's phases", joined),
 }
 

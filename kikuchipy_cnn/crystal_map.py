@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from orix.crystal_map import CrystalMap, create_coordinate_arrays
@@ -19,14 +19,18 @@ from kikuchipy_cnn.space_groups import (
 )
 
 __all__ = [
+    "IMAGE_QUALITY",
     "check_phase_ids",
     "classes_from_crystal_map",
+    "first_property",
     "map_shape",
     "point_properties",
     "probabilities_to_crystal_map",
     "summary_table",
 ]
 
+# Names of the property that is the quality of the pattern, of several programs
+IMAGE_QUALITY = ("iq", "image_quality", "imagequality", "pq")
 # A softmax in half precision is off one by some thousandths
 _SUM_TOLERANCE = 0.01
 
@@ -197,6 +201,31 @@ def probabilities_to_crystal_map(
         is_in_data=in_data,
         **coordinates,
     )
+
+
+def first_property(xmap: CrystalMap, names: Iterable[str]) -> np.ndarray | None:
+    """Return the first of some properties that a map has.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map.
+    names
+        Names of the properties.
+
+    Returns
+    -------
+    values
+        Values of all points, also of those not in data, of shape (n,),
+        the first one where a point has several. None if the map has none
+        of the properties.
+    """
+    for name in names:
+        if name in xmap.prop:
+            # CrystalMap itself returns those of the points in data
+            values = np.asarray(dict.__getitem__(xmap.prop, name))
+            return values if values.ndim == 1 else values[:, 0]
+    return None
 
 
 def map_shape(xmap: CrystalMap) -> tuple[int, int]:

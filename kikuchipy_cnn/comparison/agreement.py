@@ -13,7 +13,7 @@ from orix.crystal_map import CrystalMap
 
 from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._tables import aligned
-from kikuchipy_cnn.crystal_map import map_shape
+from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property, map_shape
 from kikuchipy_cnn.io import check_destination
 from kikuchipy_cnn.space_groups import label_text
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Disagreement", "PhaseComparison", "compare_phase_maps"]
 
 NOT_INDEXED = "not indexed"
-_QUALITY = ("iq", "image_quality", "imagequality", "pq")
 _CONFIDENCE = ("confidence", "scores", "cm", "ci")
 _LEVELS = ("space group", "phase")
 # Part of a step by which the places of a point in two maps may differ
@@ -530,7 +529,7 @@ def _quality(
     maps: Sequence[CrystalMap], quality: str | np.ndarray | None, xmap: CrystalMap
 ) -> np.ndarray:
     if quality is None:
-        return _first_property(maps, _QUALITY, xmap)
+        return _first_property(maps, IMAGE_QUALITY, xmap)
     if not isinstance(quality, str):
         return _per_point("quality", quality, xmap).astype(float)
     if not any(quality in i.prop for i in maps):
@@ -542,9 +541,6 @@ def _first_property(
     maps: Sequence[CrystalMap], names: Sequence[str], xmap: CrystalMap
 ) -> np.ndarray:
     """First of the properties that any of the maps has, of all points, or not numbers."""
-    for i in maps:
-        for name in names:
-            if name in i.prop:
-                values = np.asarray(dict.__getitem__(i.prop, name), dtype=float)
-                return values if values.ndim == 1 else values[:, 0]
-    return np.full(xmap.is_in_data.size, np.nan)
+    found = (first_property(i, names) for i in maps)
+    values = next((i for i in found if i is not None), None)
+    return np.full(xmap.is_in_data.size, np.nan) if values is None else values.astype(float)

@@ -13,6 +13,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property
 from kikuchipy_cnn.io._grid import Grid, grid_of
 from kikuchipy_cnn.io._names import name_with_space_group, split_name
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, laue_group, space_group_color
@@ -35,7 +36,6 @@ _AT_ONCE = 2**16
 # Of the axis of a unit quaternion. A point that nobody gave an orientation has exactly identity
 _NO_ROTATION = 1e-6
 _CONFIDENCE = ("scores", "ci", "cm")
-_IMAGE_QUALITY = ("iq", "image_quality", "imagequality", "pq")
 # Shortest edge, in angstrom, that a unit cell may have
 _SHORTEST_EDGE = 2.0
 _NO_LATTICE = (1.0, 1.0, 1.0)
@@ -228,7 +228,7 @@ class Content:
         xmap, grid = self.xmap, self.grid
         # The properties of CrystalMap are limited to points in data, and files have no such limit
         number_of_id = {i: number for number, (i, _) in enumerate(self.phases, 1) if i is not None}
-        columns = [_property_of(xmap, i) for i in (_CONFIDENCE, _IMAGE_QUALITY, ("fit",))]
+        columns = [first_property(xmap, i) for i in (_CONFIDENCE, IMAGE_QUALITY, ("fit",))]
         for start in range(0, grid.size, _AT_ONCE):
             cells = slice(start, min(start + _AT_ONCE, grid.size))
             point = grid.point_of_cell[cells]
@@ -452,12 +452,3 @@ def _lattice(phase: Phase) -> tuple[float, ...]:
         return (*_NO_LATTICE, *edges_and_angles[3:])
     scale = 10 if min(edges) < _SHORTEST_EDGE else 1
     return (*(scale * i for i in edges), *edges_and_angles[3:])
-
-
-def _property_of(xmap: CrystalMap, names: Iterable[str]) -> np.ndarray | None:
-    """First of the properties that there is, of all points, and the first of several values."""
-    for name in names:
-        if name in xmap.prop:
-            values = np.asarray(dict.__getitem__(xmap.prop, name))
-            return values if values.ndim == 1 else values[:, 0]
-    return None
