@@ -242,7 +242,8 @@ class Content:
             eulers[indexed] = (rotations if rotations.ndim == 1 else rotations[:, 0]).to_euler()
             x, y = grid.coordinates(cells)
             values = (
-                np.zeros(point.size) if i is None else np.where(indexed, i[point], 0)
+                # Readers of text do not take what is not a number
+                np.zeros(point.size) if i is None else np.where(indexed, np.nan_to_num(i[point]), 0)
                 for i in columns
             )
             yield Rows(cells, eulers, x * self.scale, y * self.scale, phase, in_data, *values)

@@ -530,3 +530,16 @@ def test_number_of_points_at_once_does_not_matter(tmp_path, make_map, suffix, at
             assert all(np.array_equal(first[i], second[i]) for i in first)
     else:
         assert a.read_bytes() == b.read_bytes()
+
+
+def test_scores_that_are_not_a_number(tmp_path, make_map, suffix):
+    scores = np.full(12, 0.8)
+    scores[[0, 5]] = np.nan
+    save(tmp_path / f"a{suffix}", make_map(prop={"scores": scores, "iq": scores}))
+    if suffix == ".h5":
+        with h5py.File(tmp_path / "a.h5") as file:
+            found = file["Scan 1/EBSD/Data/CI"][()]
+    else:
+        assert "nan" not in (tmp_path / f"a{suffix}").read_text()
+        found = load(tmp_path / f"a{suffix}").prop["scores"]
+    assert found[0] == 0 and found[1] == pytest.approx(0.8, abs=2e-3)
