@@ -38,7 +38,6 @@ from orix.quaternion import Orientation, Rotation
 
 from kikuchipy_cnn import classify_space_group, io, plotting
 from kikuchipy_cnn._files import replacing
-from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.comparison import (
     compare_phase_maps,
     dictionary_phase_map,
@@ -352,37 +351,37 @@ def in_process(arguments: list[str]) -> dict:
 
 def table(results: dict) -> str:
     """Results as a table for the documentation."""
-    heading = (
-        "method", "right", "221 right", "225 right", "inside / at boundaries", "kappa",
-        "impossible", "tied", "orientation (median, within 3 degrees)", "s", "patterns/s", "GiB",
-    )  # fmt: skip
-    parts = []
+    lines = [
+        "| noise | method | right | 221 right | 225 right | inside / at boundaries | kappa "
+        "| impossible | tied | orientation | s | patterns/s | GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    by_name = {(row["level"], row["method"]): row for row in results["rows"]}
     for level in LEVELS:
-        rows = [heading]
-        for row in (i for i in results["rows"] if i["level"] == level):
-            tied = f"{row['tied']:.0%}" if "tied" in row else "-"
-            angles = "-"
+        for name, _ in METHODS.values():
+            row = by_name.get((level, name))
+            if row is None:
+                continue
+            orientation = "-"
             if "median_error" in row:
-                angles = f"{row['median_error']:.2f}, {row['within_3_degrees']:.1%}"
-            rows.append(
-                (
-                    row["method"],
-                    f"{row['accuracy']:.3f}",
-                    f"{row['recall_221']:.3f}",
-                    f"{row['recall_225']:.3f}",
-                    f"{row['accuracy_inside']:.3f} / {row['accuracy_boundary']:.3f}",
-                    f"{row['kappa']:.2f}",
-                    str(row["impossible"]),
-                    tied,
-                    angles,
-                    f"{row['seconds']:.0f}",
-                    f"{row['patterns_per_second']:.0f}",
-                    f"{row['peak_mib'] / 1024:.1f}",
-                )
+                orientation = f"{row['median_error']:.2f}, {row['within_3_degrees']:.1%}"
+            cells = (
+                level,
+                name,
+                f"{row['accuracy']:.3f}",
+                f"{row['recall_221']:.3f}",
+                f"{row['recall_225']:.3f}",
+                f"{row['accuracy_inside']:.3f} / {row['accuracy_boundary']:.3f}",
+                f"{row['kappa']:.2f}",
+                f"{row['impossible']}",
+                f"{row['tied']:.0%}" if "tied" in row else "-",
+                orientation,
+                f"{row['seconds']:.0f}",
+                f"{row['patterns_per_second']:.0f}",
+                f"{row['peak_mib'] / 1024:.1f}",
             )
-        if len(rows) > 1:
-            parts.append(f"Noise: {level}\n{aligned(rows)}")
-    return "\n\n".join(parts)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def draw(work: Path, level: str, figure: Path) -> None:

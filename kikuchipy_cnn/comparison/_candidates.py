@@ -9,6 +9,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn.signal import scan_geometry
 from kikuchipy_cnn.space_groups import distinct_colors, space_group_color
 
@@ -43,19 +44,14 @@ def candidates_of(
         If there is none, two have the same name, or one has no name or
         no space group.
     """
-    if isinstance(phases, PhaseList):
-        listed = {i: phase for i, phase in phases if i != -1}
-    elif isinstance(phases, Mapping):
-        listed = dict(phases)
-    else:
-        listed = dict(enumerate([phases] if isinstance(phases, Phase) else phases))
-    others = [i for i in listed.values() if not isinstance(i, Phase)]
+    given = listed(phases)
+    others = [i for i in given.values() if not isinstance(i, Phase)]
     if others:
         raise TypeError(f"{others[0]!r} must be of type {Phase}")
-    if not listed:
+    if not given:
         raise ValueError("There is no candidate phase: give at least one")
-    names = [phase.name for phase in listed.values()]
-    for phase in listed.values():
+    names = [phase.name for phase in given.values()]
+    for phase in given.values():
         if not phase.name or names.count(phase.name) > 1:
             raise ValueError(
                 f"The phases have the names {names}: give each a name of its own, by which its "
@@ -66,9 +62,9 @@ def candidates_of(
                 f"Phase {phase.name!r} has no space group, from which its symmetry follows: set "
                 "phase.space_group"
             )
-    numbers = [phase.space_group.number for phase in listed.values()]
-    ids = numbers if len(set(numbers)) == len(numbers) else list(listed)
-    return dict(zip(ids, listed.values(), strict=True))
+    numbers = [phase.space_group.number for phase in given.values()]
+    ids = numbers if len(set(numbers)) == len(numbers) else list(given)
+    return dict(zip(ids, given.values(), strict=True))
 
 
 def checked_detector(signal: EBSD, detector: EBSDDetector | None) -> EBSDDetector:

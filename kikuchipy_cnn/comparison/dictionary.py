@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io as standard_io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 from orix.sampling import get_sample_fundamental
 
+from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.comparison._candidates import (
     candidates_of,
@@ -88,7 +89,7 @@ def dictionary_phase_map(
         If there is no master pattern of a phase, phases have no different names, or detector or
         masks do not fit the patterns.
     """
-    master_patterns = [_master_pattern_of(i) for i in _listed(phases)]
+    master_patterns = [_master_pattern_of(i) for i in listed(phases).values()]
     candidates = candidates_of([i.phase for i in master_patterns])
     check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
@@ -170,7 +171,7 @@ def index_with(
         As for :func:`dictionary_phase_map`, and if the map is not of these patterns, has no phase
         of the master patterns, or two of these are for one phase.
     """
-    chosen = _by_phase(xmap, [_master_pattern_of(i) for i in _listed(master_patterns)])
+    chosen = _by_phase(xmap, [_master_pattern_of(i) for i in listed(master_patterns).values()])
     check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
     n_points = int(np.prod(signal.data.shape[:-2]))
@@ -209,18 +210,6 @@ def index_with(
         scan_unit=xmap.scan_unit,
         is_in_data=xmap.is_in_data.copy(),
     )
-
-
-def _listed(
-    phases: Iterable[EBSDMasterPattern | Phase | str] | PhaseList | Mapping,
-) -> list:
-    if isinstance(phases, PhaseList):
-        return [phase for i, phase in phases if i != -1]
-    if isinstance(phases, Mapping):
-        return list(phases.values())
-    # A signal can be iterated over, too
-    is_one = isinstance(phases, (str, Phase)) or hasattr(phases, "axes_manager")
-    return [phases] if is_one else list(phases)
 
 
 def _master_pattern_of(phase: EBSDMasterPattern | Phase | str) -> EBSDMasterPattern:

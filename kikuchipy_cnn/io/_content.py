@@ -13,6 +13,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property
 from kikuchipy_cnn.io._grid import Grid, grid_of
 from kikuchipy_cnn.io._names import name_with_space_group, split_name
@@ -272,13 +273,18 @@ def with_phases(
 
     Raises
     ------
+    TypeError
+        If the list holds something else.
     ValueError
         If it is not clear which phase of the list is meant.
     """
     own = {i: phase for i, phase in xmap.phases if i != -1}
     if phase_list is None:
         return tuple(own.items())
-    given = _phases_of(phase_list)
+    given = list(listed(phase_list).values())
+    others = [i for i in given if not isinstance(i, Phase)]
+    if others:
+        raise TypeError(f"{others[0]!r} of phase_list must be of type {Phase}")
     taken = {}
     for i, phase in own.items():
         chosen = _chosen(phase, given)
@@ -384,21 +390,6 @@ def restored(xmap: CrystalMap, comments: Sequence[str], confidence: np.ndarray) 
         prop=properties,
         scan_unit=xmap.scan_unit,
     )
-
-
-def _phases_of(
-    phase_list: PhaseList | Iterable[Phase] | Mapping[int, Phase],
-) -> list[Phase]:
-    if isinstance(phase_list, PhaseList):
-        phases = [phase for i, phase in phase_list if i != -1]
-    elif isinstance(phase_list, Mapping):
-        phases = list(phase_list.values())
-    else:
-        phases = [phase_list] if isinstance(phase_list, Phase) else list(phase_list)
-    others = [i for i in phases if not isinstance(i, Phase)]
-    if others:
-        raise TypeError(f"{others[0]!r} of phase_list must be of type {Phase}")
-    return phases
 
 
 def _chosen(phase: Phase, given: list[Phase]) -> int | None:
