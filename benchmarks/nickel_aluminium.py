@@ -64,6 +64,8 @@ COHERENT, TEXTURED, SPREAD = 0.5, 0.6, 12
 OTHERS = (
     ("Cr3Si", "Mo3Si"), ("Si", "Ge"), ("W", "Ta", "Fe-bcc"), ("Al4CoNi2", "Al4Ni3"),
 )  # fmt: skip
+# One of each, so that dictionary indexing has as many candidates as the network has classes
+ONE_OF_EACH = tuple(materials[0] for materials in OTHERS)
 N_TRAINING, N_VALIDATION = 400, 100
 RESOLUTION = 2.5
 CAMERA_SEED = 7
@@ -222,11 +224,13 @@ def hough(level: str, work: Path, *, first: str = MATRIX) -> CrystalMap:
     return hough_phase_map(signal, ordered, show_progressbar=False)
 
 
-def dictionary(level: str, work: Path, *, refine: bool = False) -> CrystalMap:
-    """Dictionary indexing in both phases, and refinement of both orientations."""
+def dictionary(
+    level: str, work: Path, candidates: tuple[str, ...] = (), *, refine: bool = False
+) -> CrystalMap:
+    """Dictionary indexing in both phases and other candidates, and refinement in all of them."""
     return dictionary_phase_map(
         signal_of(level, work, prepared=True),
-        [MATRIX, PRECIPITATE],
+        [MATRIX, PRECIPITATE, *candidates],
         resolution=RESOLUTION,
         refine=refine,
         show_progressbar=False,
@@ -256,6 +260,10 @@ METHODS: dict[str, tuple[str, Callable[[str, Path], CrystalMap]]] = {
     "refined": (
         "dictionary indexing, refined",
         lambda level, work: dictionary(level, work, refine=True),
+    ),
+    "refined_six": (
+        "dictionary indexing in six phases, refined",
+        lambda level, work: dictionary(level, work, ONE_OF_EACH, refine=True),
     ),
     "joined": ("orientations in the tuned network's phases", joined),
 }

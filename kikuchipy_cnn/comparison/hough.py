@@ -63,13 +63,9 @@ class PhaseOrderEffect(NamedTuple):
         names = sorted(self.orders[0])
         rows = [("First to last", *names, "Not indexed")]
         for order, xmap in zip(self.orders, self.xmaps, strict=True):
-            counts = {phase.name: 0 for _, phase in xmap.phases}
-            for i, phase in xmap.phases_in_data:
-                counts[phase.name] = int(np.count_nonzero(xmap.phase_id == i))
-            not_indexed = int(np.count_nonzero(xmap.phase_id == -1))
-            rows.append(
-                (", ".join(order), *(str(counts.get(i, 0)) for i in names), str(not_indexed))
-            )
+            called = _names_of_points(xmap)
+            counts = [np.count_nonzero(called == name) for name in (*names, "not_indexed")]
+            rows.append((", ".join(order), *map(str, counts)))
         changed = f"{self.n_changed} of {self.n_points} points change their phase with the order."
         return f"{aligned(rows)}\n{changed}"
 
