@@ -12,6 +12,7 @@ from diffpy.structure import Lattice, Structure
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
+from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property
 from kikuchipy_cnn.io._content import (
     Content,
     PhaseEntry,
@@ -172,7 +173,11 @@ def _turned(eulers: np.ndarray, angle: float) -> np.ndarray:
 
 def _quality_scale(content: Content) -> float:
     """Factor that makes image quality a number of one byte, or 0 if it is not known."""
-    best = max((float(rows.image_quality.max()) for rows in content.rows()), default=0)
+    values = first_property(content.xmap, IMAGE_QUALITY)
+    if values is None:
+        return 0
+    indexed = content.xmap.is_in_data & (content.xmap._phase_id != -1)
+    best = float(np.nan_to_num(values[indexed]).max(initial=0))
     if best <= 0:
         return 0
     return _TOP if best <= 1 else _TOP / best
