@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kikuchipy_cnn._files import check_figure, save_figure
 from kikuchipy_cnn._signals import load_signal
 
@@ -198,10 +196,10 @@ def _indexed(options: argparse.Namespace, phases: list[Phase]) -> dict[str, Crys
 
 def _without_background(signal: EBSD) -> EBSD:
     """Patterns in memory as they are prepared for indexing."""
+    from kikuchipy_cnn.signal import has_background
+
     signal.compute(show_progressbar=False)
-    background = signal.static_background
-    # kikuchipy writes -1 for a background that there is not
-    if background is not None and np.min(background) >= 0:
+    if has_background(signal):
         signal.remove_static_background(show_progressbar=False)
     signal.remove_dynamic_background(show_progressbar=False)
     return signal

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from orix.crystal_map import CrystalMap, create_coordinate_arrays
+from orix.crystal_map import CrystalMap, PhaseList, create_coordinate_arrays
 from orix.quaternion import Rotation
 from scipy.special import entr
 
@@ -20,10 +20,14 @@ from kikuchipy_cnn.space_groups import (
 
 __all__ = [
     "IMAGE_QUALITY",
+    "all_properties",
     "check_phase_ids",
     "classes_from_crystal_map",
     "first_property",
+    "map_like",
+    "map_of_points",
     "map_shape",
+    "of_all_points",
     "point_properties",
     "probabilities_to_crystal_map",
     "summary_table",
@@ -31,6 +35,7 @@ __all__ = [
 
 # Names of the property that is the quality of the pattern, of several programs
 IMAGE_QUALITY = ("iq", "image_quality", "imagequality", "pq")
+_IDENTITY = (1.0, 0.0, 0.0, 0.0)
 # A softmax in half precision is off one by some thousandths
 _SUM_TOLERANCE = 0.01
 
@@ -177,30 +182,151 @@ def probabilities_to_crystal_map(
         raise ValueError(f"Shape {indexed.shape} of indexed must be ({n_in_data},)")
     probabilities = _checked_rows(probabilities, indexed)
 
-    phase_id = np.full(in_data.size, -1)
     winners = np.array(classes.ids)[probabilities.argmax(axis=1)]
-    phase_id[in_data] = np.where(indexed, winners, -1)
-
-    quaternions = np.tile([1.0, 0.0, 0.0, 0.0], (in_data.size, 1))
+    quaternions = np.tile(_IDENTITY, (n_in_data, 1))
     if rotations is not None:
-        quaternions[phase_id != -1] = _rotations_in_data(rotations, in_data)[indexed]
-
-    every_property = {}
+        quaternions = _rotations_in_data(rotations, in_data)
     further = {} if properties is None else properties
-    for name, value in (point_properties(probabilities, classes, indexed) | further).items():
-        every_property[name] = np.zeros(in_data.size, dtype=value.dtype)
-        every_property[name][in_data] = value
+    return map_of_points(
+        np.where(indexed, winners, -1),
+        classes.phase_list(),
+        quaternions,
+        point_properties(probabilities, classes, indexed) | further,
+        in_data,
+        navigation_shape=map_shape,
+        step_sizes=step_sizes,
+        scan_unit=scan_unit,
+    )
 
+
+def map_of_points(
+    phase_id: np.ndarray,
+    phases: PhaseList,
+    quaternions: np.ndarray,
+    properties: Mapping[str, np.ndarray],
+    is_in_data: np.ndarray,
+    *,
+    navigation_shape: tuple[int, ...],
+    step_sizes: tuple[float, ...] | None = None,
+    scan_unit: str | None = "px",
+) -> CrystalMap:
+    """Return a crystal map from what is known of its points in data.
+
+    Parameters
+    ----------
+    phase_id
+        Phase IDs, -1 where not indexed, of shape (n points in data,).
+    phases
+        Phases, also those without points.
+    quaternions
+        Rotations of shape (n points in data, 4), which are not used
+        where not indexed.
+    properties
+        Properties by name, of shape (n points in data,).
+    is_in_data
+        Whether each point is in data.
+    navigation_shape, step_sizes, scan_unit
+        As of :func:`probabilities_to_crystal_map`.
+
+    Returns
+    -------
+    xmap
+        Crystal map. Points that are not indexed, or not in data, have
+        phase ID -1 and identity rotation, those not in data all
+        properties 0.
+    """
+    map_shape, step_sizes = _checked_shape(navigation_shape, step_sizes)
     coordinates, _ = create_coordinate_arrays(map_shape, step_sizes)
+    rotations = np.where((phase_id == -1)[:, None], _IDENTITY, quaternions)
     return CrystalMap(
-        rotations=Rotation(quaternions),
-        phase_id=phase_id,
-        phase_list=classes.phase_list(),
-        prop=every_property,
+        rotations=Rotation(of_all_points(rotations, is_in_data, _IDENTITY)),
+        phase_id=of_all_points(phase_id, is_in_data, -1),
+        phase_list=phases,
+        prop={name: of_all_points(values, is_in_data) for name, values in properties.items()},
         scan_unit="px" if scan_unit is None else scan_unit,
-        is_in_data=in_data,
+        is_in_data=is_in_data,
         **coordinates,
     )
+
+
+def map_like(
+    xmap: CrystalMap,
+    phases: PhaseList,
+    *,
+    phase_id: np.ndarray | None = None,
+    rotations: Rotation | None = None,
+    properties: Mapping[str, np.ndarray] | None = None,
+) -> CrystalMap:
+    """Return a map of the same points with something else in them.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map.
+    phases
+        Phases.
+    phase_id, rotations, properties
+        Phase IDs, rotations and properties of all points, also of those
+        not in data. If not given, those of the map.
+
+    Returns
+    -------
+    copy
+        Crystal map.
+
+    Notes
+    -----
+    orix gives the coordinates of points that are not in the data in no
+    other way, and cannot copy a map that has some.
+    """
+    return CrystalMap(
+        rotations=xmap._rotations if rotations is None else rotations,
+        phase_id=xmap._phase_id if phase_id is None else phase_id,
+        x=xmap._x,
+        y=xmap._y,
+        phase_list=phases,
+        prop=all_properties(xmap) if properties is None else dict(properties),
+        scan_unit=xmap.scan_unit,
+        is_in_data=xmap.is_in_data.copy(),
+    )
+
+
+def of_all_points(
+    values: np.ndarray, is_in_data: np.ndarray, elsewhere: float | Sequence[float] = 0
+) -> np.ndarray:
+    """Return values of all points of a map.
+
+    Parameters
+    ----------
+    values
+        Values of the points in data, of shape (n points in data, ...).
+    is_in_data
+        Whether each point is in data.
+    elsewhere
+        Value of the others, which may be of several numbers.
+
+    Returns
+    -------
+    every
+        Array of the same data type.
+    """
+    values = np.asarray(values)
+    every = np.full((is_in_data.size, *values.shape[1:]), elsewhere, dtype=values.dtype)
+    every[is_in_data] = values
+    return every
+
+
+def all_properties(xmap: CrystalMap) -> dict[str, np.ndarray]:
+    """Return the properties of all points of a map, also of those not in
+    data.
+
+    Parameters
+    ----------
+    xmap
+        Crystal map.
+    """
+    # CrystalMap itself returns those of the points in data
+    return dict(xmap.prop.items())
 
 
 def first_property(xmap: CrystalMap, names: Iterable[str]) -> np.ndarray | None:
@@ -222,8 +348,7 @@ def first_property(xmap: CrystalMap, names: Iterable[str]) -> np.ndarray | None:
     """
     for name in names:
         if name in xmap.prop:
-            # CrystalMap itself returns those of the points in data
-            values = np.asarray(dict.__getitem__(xmap.prop, name))
+            values = np.asarray(all_properties(xmap)[name])
             return values if values.ndim == 1 else values[:, 0]
     return None
 

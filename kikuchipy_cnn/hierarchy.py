@@ -9,7 +9,12 @@ import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 
-from kikuchipy_cnn.crystal_map import classes_from_crystal_map, point_properties
+from kikuchipy_cnn.crystal_map import (
+    classes_from_crystal_map,
+    map_like,
+    of_all_points,
+    point_properties,
+)
 from kikuchipy_cnn.label_classes import LabelClasses
 from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses, distinct_colors
 from kikuchipy_cnn.uncertainty.rejection import RejectReason
@@ -216,23 +221,11 @@ def _with_phases(
 ) -> CrystalMap:
     """Map of the same points with other phases and properties."""
     in_data = xmap.is_in_data
-
-    def of_all_points(values: np.ndarray, elsewhere: int | float = 0) -> np.ndarray:
-        every = np.full((in_data.size, *values.shape[1:]), elsewhere, values.dtype)
-        every[in_data] = values
-        return every
-
-    quaternions = of_all_points(xmap.rotations.data)
-    quaternions[~in_data, ..., 0] = 1
-    return CrystalMap(
+    quaternions = of_all_points(xmap.rotations.data, in_data, (1.0, 0.0, 0.0, 0.0))
+    return map_like(
+        xmap,
+        phases,
+        phase_id=of_all_points(phase_id, in_data, -1),
         rotations=Rotation(quaternions),
-        phase_id=of_all_points(phase_id, -1),
-        phase_list=phases,
-        prop={name: of_all_points(values) for name, values in properties.items()},
-        scan_unit=xmap.scan_unit,
-        is_in_data=in_data.copy(),
-        # orix gives the coordinates of points that are not in the data in no other way, and cannot
-        # copy a map that has some.
-        x=xmap._x,
-        y=xmap._y,
+        properties={name: of_all_points(values, in_data) for name, values in properties.items()},
     )

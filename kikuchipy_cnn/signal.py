@@ -399,6 +399,18 @@ def mask_and_background(
     return signal_mask, background
 
 
+def has_background(signal: EBSD) -> bool:
+    """Tell whether a signal has a static background.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    """
+    # kikuchipy writes a missing background to files as the number -1.
+    return np.ndim(signal.static_background) == 2
+
+
 def _background_to_remove(
     signal: EBSD, sampled: np.ndarray, signal_mask: np.ndarray | None
 ) -> np.ndarray | None:
@@ -423,8 +435,7 @@ def _background_to_remove(
     UserWarning
         If the signal's background has another shape than its patterns.
     """
-    # kikuchipy writes a missing background to files as the number -1.
-    if np.ndim(signal.static_background) != 2:
+    if not has_background(signal):
         return None
     shape = sampled.shape[1:]
     background = np.asarray(signal.static_background, dtype=np.float32)

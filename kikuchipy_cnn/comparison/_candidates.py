@@ -6,18 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from orix.crystal_map import CrystalMap, Phase, PhaseList, create_coordinate_arrays
-from orix.quaternion import Rotation
+from orix.crystal_map import CrystalMap, Phase, PhaseList
 
 from kikuchipy_cnn._phases import listed
-from kikuchipy_cnn.signal import scan_geometry
+from kikuchipy_cnn.crystal_map import map_of_points
+from kikuchipy_cnn.signal import check_data_type, checked_mask, scan_geometry
 from kikuchipy_cnn.space_groups import distinct_colors, space_group_color
 
 if TYPE_CHECKING:
     from kikuchipy.detectors import EBSDDetector
     from kikuchipy.signals import EBSD
 
-__all__ = ["candidates_of", "checked_detector", "crystal_map_of", "property_of_phase"]
+__all__ = [
+    "candidates_of",
+    "checked_detector",
+    "crystal_map_of",
+    "property_of_phase",
+    "used_points",
+]
 
 
 def candidates_of(
@@ -119,6 +125,32 @@ def property_of_phase(quantity: str, phase: Phase) -> str:
     return f"{quantity}_{phase.name}".replace("/", ":")
 
 
+def used_points(signal: EBSD, navigation_mask: np.ndarray | None) -> np.ndarray:
+    """Return which patterns of a signal are to be indexed.
+
+    Parameters
+    ----------
+    signal
+        Patterns.
+    navigation_mask
+        Boolean mask of the map's shape, True for the patterns to leave out.
+
+    Returns
+    -------
+    used
+        Booleans of shape (n patterns,).
+
+    Raises
+    ------
+    ValueError
+        If the mask is unusable, or the patterns have a data type that cannot be indexed.
+    """
+    check_data_type(signal.data.dtype)
+    shape = signal.data.shape[:-2]
+    mask = checked_mask(navigation_mask, "navigation_mask", shape)
+    return np.ones(int(np.prod(shape)), dtype=bool) if mask is None else ~mask.ravel()
+
+
 def crystal_map_of(
     signal: EBSD,
     candidates: Mapping[int, Phase],
@@ -150,31 +182,12 @@ def crystal_map_of(
     xmap
         Crystal map.
     """
-    geometry = scan_geometry(signal)
-    shape = geometry["navigation_shape"] or (1,)
-    coordinates, _ = create_coordinate_arrays(shape, geometry["step_sizes"] or (1,) * len(shape))
     ids = np.array([*candidates, -1])
-
-    def in_map(values: np.ndarray, fill_value: float) -> np.ndarray:
-        filled = np.full((is_in_data.size, *values.shape[1:]), fill_value, dtype=values.dtype)
-        filled[is_in_data] = values
-        return filled
-
-    quaternions = in_map(np.asarray(rotations, dtype=float), 0)
-    phase_id = in_map(ids[best], -1)
-    quaternions[phase_id == -1] = (1, 0, 0, 0)
-    phases = {}
-    for (i, phase), color in zip(candidates.items(), _colors(candidates.values()), strict=True):
-        phases[i] = phase.deepcopy()
-        phases[i].color = color
-    return CrystalMap(
-        rotations=Rotation(quaternions),
-        phase_id=phase_id,
-        phase_list=PhaseList({i: phase for i, phase in phases.items() if i in phase_id}),
-        prop={name: in_map(np.asarray(values), 0) for name, values in properties.items()},
-        scan_unit=geometry["scan_unit"],
-        is_in_data=is_in_data,
-        **coordinates,
+    phases = {i: phase.deepcopy() for i, phase in candidates.items()}
+    for phase, color in zip(phases.values(), _colors(phases.values()), strict=True):
+        phase.color = color
+    return map_of_points(
+        ids[best], PhaseList(phases), rotations, properties, is_in_data, **scan_geometry(signal)
     )
 
 

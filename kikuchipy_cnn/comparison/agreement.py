@@ -103,7 +103,7 @@ class PhaseComparison:
     def indexed(self) -> np.ndarray:
         """Whether each map has a phase in each point, of shape (maps,
         points)."""
-        return self.codes != self.labels.index(NOT_INDEXED)
+        return self.codes != self._not_indexed
 
     @cached_property
     def n_agreeing(self) -> np.ndarray:
@@ -139,7 +139,7 @@ class PhaseComparison:
             From 0 to 1, or not a number if there is no such point.
         """
         a, b = self._codes_of(first), self._codes_of(second)
-        not_indexed = self.labels.index(NOT_INDEXED)
+        not_indexed = self._not_indexed
         both = (a != not_indexed) & (b != not_indexed)
         return float((a == b)[both].mean()) if both.any() else np.nan
 
@@ -241,7 +241,7 @@ class PhaseComparison:
         ValueError
             If the truth is not known.
         """
-        possible = [*np.unique(self._codes_of(_TRUTH)), self.labels.index(NOT_INDEXED)]
+        possible = [*np.unique(self._codes_of(_TRUTH)), self._not_indexed]
         return int(np.count_nonzero(~np.isin(self._codes_of(name), possible)))
 
     def disagreements(self) -> list[Disagreement]:
@@ -352,6 +352,10 @@ class PhaseComparison:
         )
         write_csv(path, header + ([_TRUTH] if with_truth else []), rows)
 
+    @property
+    def _not_indexed(self) -> int:
+        return self.labels.index(NOT_INDEXED)
+
     def _rows(self) -> tuple[str, ...]:
         return self.names if self.true_codes is None else (*self.names, _TRUTH)
 
@@ -448,16 +452,14 @@ def compare_phase_maps(
     index = np.flatnonzero(in_data)
     if index.size == 0:
         raise ValueError("No point is in data in all of the maps, so there is nothing to compare")
-    called = [_labels_of_points(i, level)[in_data] for i in maps]
+    called = [_labels_of_points(i, level) for i in maps]
     if truth is not None:
         called.append(
-            _labels_of_points(truth, level)[in_data]
+            _labels_of_points(truth, level)
             if is_map
-            else _per_point("truth", truth, xmap)[in_data].astype(object)
+            else _labels_of_values(_per_point("truth", truth, xmap))
         )
-    labels = _sorted_labels(called)
-    place = {label: i for i, label in enumerate(labels)}
-    codes = np.array([[place[label] for label in labels_of_map] for labels_of_map in called])
+    labels, codes = _with_common_labels([(own, of_map[in_data]) for own, of_map in called])
     _check_shared((*names, _TRUTH)[: len(codes)], codes, labels)
     return PhaseComparison(
         names,
@@ -486,19 +488,36 @@ def _check_same_points(name: str, xmap: CrystalMap, other_name: str, other: Crys
         )
 
 
-def _labels_of_points(xmap: CrystalMap, level: str) -> np.ndarray:
-    labels = np.full(xmap.is_in_data.size, NOT_INDEXED, dtype=object)
+def _labels_of_points(xmap: CrystalMap, level: str) -> tuple[list[int | str], np.ndarray]:
+    """Labels of a map's phases, and which of them each point has."""
+    labels: list[int | str] = [NOT_INDEXED]
+    codes = np.zeros(xmap.is_in_data.size, dtype=int)
     for i, phase in xmap.phases:
         if i != -1:
             by_name = level == "phase" or phase.space_group is None
-            labels[xmap._phase_id == i] = phase.name if by_name else phase.space_group.number
-    return labels
+            codes[xmap._phase_id == i] = len(labels)
+            labels.append(phase.name if by_name else phase.space_group.number)
+    return labels, codes
 
 
-def _sorted_labels(called: Sequence[np.ndarray]) -> tuple[int | str, ...]:
-    found = {label for labels in called for label in labels} - {NOT_INDEXED}
+def _labels_of_values(values: np.ndarray) -> tuple[list[int | str], np.ndarray]:
+    place: dict[int | str, int] = {}
+    codes = [place.setdefault(label, len(place)) for label in values.tolist()]
+    return list(place), np.array(codes)
+
+
+def _with_common_labels(
+    called: Sequence[tuple[list[int | str], np.ndarray]],
+) -> tuple[tuple[int | str, ...], np.ndarray]:
+    """Labels that any of the maps has, and which of them each point has in each map."""
+    found = {own[code] for own, codes in called for code in np.unique(codes)} - {NOT_INDEXED}
     numbers = sorted(i for i in found if not isinstance(i, str))
-    return (*map(int, numbers), *sorted(i for i in found if isinstance(i, str)), NOT_INDEXED)
+    names = sorted(i for i in found if isinstance(i, str))
+    labels = (*map(int, numbers), *names, NOT_INDEXED)
+    place = {label: i for i, label in enumerate(labels)}
+    # Labels that no point has are of no map
+    common = [np.array([place.get(label, -1) for label in own])[codes] for own, codes in called]
+    return labels, np.array(common)
 
 
 def _check_shared(names: Sequence[str], codes: np.ndarray, labels: Sequence[int | str]) -> None:

@@ -19,8 +19,11 @@ from kikuchipy_cnn.comparison._candidates import (
     checked_detector,
     crystal_map_of,
     property_of_phase,
+    used_points,
 )
+from kikuchipy_cnn.crystal_map import all_properties, map_like
 from kikuchipy_cnn.signal import check_data_type, checked_mask
+from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 
 if TYPE_CHECKING:
     from kikuchipy.detectors import EBSDDetector
@@ -89,14 +92,11 @@ def dictionary_phase_map(
         If there is no master pattern of a phase, phases have no different names, or detector or
         masks do not fit the patterns.
     """
-    master_patterns = [_master_pattern_of(i) for i in listed(phases).values()]
+    master_patterns = _master_patterns_of(phases)
     candidates = candidates_of([i.phase for i in master_patterns])
-    check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
-    shape = signal.data.shape[:-2]
-    mask = checked_mask(navigation_mask, "navigation_mask", shape)
+    used = used_points(signal, navigation_mask)
     signal_mask = checked_mask(signal_mask, "signal_mask", signal.data.shape[-2:])
-    used = np.ones(int(np.prod(shape)), dtype=bool) if mask is None else ~mask.ravel()
     scores, rotations = [], []
     with _as_shown(show_progressbar):
         for master_pattern in master_patterns:
@@ -171,7 +171,7 @@ def index_with(
         As for :func:`dictionary_phase_map`, and if the map is not of these patterns, has no phase
         of the master patterns, or two of these are for one phase.
     """
-    chosen = _by_phase(xmap, [_master_pattern_of(i) for i in listed(master_patterns).values()])
+    chosen = _by_phase(xmap, _master_patterns_of(master_patterns))
     check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
     n_points = int(np.prod(signal.data.shape[:-2]))
@@ -199,23 +199,27 @@ def index_with(
         if phases[i].space_group.number != i:
             # Classes that are not space groups are told by their names
             phases[i].name = name
-    properties = {name: dict.__getitem__(xmap.prop, name) for name in xmap.prop}
-    return CrystalMap(
+    return map_like(
+        xmap,
+        PhaseList(phases),
         rotations=Rotation(quaternions),
-        phase_id=xmap._phase_id,
-        x=xmap._x,
-        y=xmap._y,
-        phase_list=PhaseList(phases),
-        prop=properties | {"ncc": correlation},
-        scan_unit=xmap.scan_unit,
-        is_in_data=xmap.is_in_data.copy(),
+        properties=all_properties(xmap) | {"ncc": correlation},
     )
 
 
-def _master_pattern_of(phase: EBSDMasterPattern | Phase | str) -> EBSDMasterPattern:
-    from kikuchipy.signals import EBSDMasterPattern
+def _master_patterns_of(
+    phases: Iterable[EBSDMasterPattern | Phase | str] | PhaseList,
+) -> list[EBSDMasterPattern]:
+    given = list(listed(phases).values())
+    # Master patterns alone need no library
+    library = load_library() if any(isinstance(i, (Phase, str)) for i in given) else None
+    return [_master_pattern_of(i, library) for i in given]
 
-    from kikuchipy_cnn.simulation.library import load_library
+
+def _master_pattern_of(
+    phase: EBSDMasterPattern | Phase | str, library: MasterPatternLibrary | None
+) -> EBSDMasterPattern:
+    from kikuchipy.signals import EBSDMasterPattern
 
     if isinstance(phase, EBSDMasterPattern):
         if phase.projection != "lambert":
@@ -232,7 +236,6 @@ def _master_pattern_of(phase: EBSDMasterPattern | Phase | str) -> EBSDMasterPatt
     if not isinstance(phase, (Phase, str)):
         raise TypeError(f"{phase!r} must be a master pattern, a phase, or a name")
     name = phase if isinstance(phase, str) else phase.name
-    library = load_library()
     if name in library and (
         isinstance(phase, str)
         or phase.space_group is None

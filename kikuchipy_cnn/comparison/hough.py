@@ -19,8 +19,8 @@ from kikuchipy_cnn.comparison._candidates import (
     checked_detector,
     crystal_map_of,
     property_of_phase,
+    used_points,
 )
-from kikuchipy_cnn.signal import check_data_type, checked_mask
 from kikuchipy_cnn.simulation.phases.reflectors import strongest_directions
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ __all__ = ["PhaseOrderEffect", "hough_phase_map", "hough_phase_order"]
 
 _N_BANDS = 9
 _AT_ONCE = 4096
-# PyEBSDIndex's fit, in degrees, of what it could not index, and that it counts from
-_NO_FIT, _WORST_FIT = 180.0, 3.0
+# What is known of a phase that is not found
+_NOTHING = {"nmatch": 0, "fit": 180.0, "cm": 0.0}
+# PyEBSDIndex's fit, in degrees, that it counts from
+_WORST_FIT = 3.0
 _FEWEST_BANDS = 3
 _N_FAMILIES = 4
 
@@ -134,11 +136,8 @@ def hough_phase_map(
     Here no phase is skipped for another that matches many bands, as PyEBSDIndex does by default.
     """
     candidates = candidates_of(phases)
-    check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
-    shape = signal.data.shape[:-2]
-    mask = checked_mask(navigation_mask, "navigation_mask", shape)
-    used = np.ones(int(np.prod(shape)), dtype=bool) if mask is None else ~mask.ravel()
+    used = used_points(signal, navigation_mask)
     settings = {"nBands": _N_BANDS} | indexer_settings
     if reflectors is None:
         reflectors = [_strongest(phase) for phase in candidates.values()]
@@ -266,12 +265,12 @@ def _crystal_map(
     n_tied = np.count_nonzero(np.isclose(quality, quality[best, points]) & matched, axis=0)
     properties = {
         name: np.where(indexed, data[name][best, points], nothing)
-        for name, nothing in (("nmatch", 0), ("fit", _NO_FIT), ("cm", 0.0))
+        for name, nothing in _NOTHING.items()
     }
     properties |= {"pq": data["pq"][best, points], "n_tied": n_tied}
     properties["scores"] = properties["cm"]
     for i, phase in enumerate(candidates.values()):
-        for name, nothing in (("nmatch", 0), ("fit", _NO_FIT), ("cm", 0.0)):
+        for name, nothing in _NOTHING.items():
             properties[property_of_phase(name, phase)] = np.where(
                 matched[i], data[name][i], nothing
             )

@@ -7,7 +7,6 @@ refuses maps without an indexed point.
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
@@ -22,25 +21,10 @@ from kikuchipy_cnn.io._content import (
     restored,
     with_space_groups,
 )
+from kikuchipy_cnn.io._edax import EDAX_SYMMETRY, as_edax_has_it
 from kikuchipy_cnn.io._text import check_complete, write_lines
 
-__all__ = ["EDAX_SYMMETRY", "load_ang", "write_ang"]
-
-# EDAX names a symmetry by the rotations of its Laue group
-EDAX_SYMMETRY = {
-    None: 1,
-    "-1": 1,
-    "2/m": 20,
-    "mmm": 22,
-    "4/m": 4,
-    "4/mmm": 42,
-    "-3": 3,
-    "-3m": 32,
-    "6/m": 6,
-    "6/mmm": 62,
-    "m-3": 23,
-    "m-3m": 43,
-}
+__all__ = ["load_ang", "write_ang"]
 
 _OPERATOR = "OPERATOR: kikuchipy_cnn"
 # By this line orix knows that confidence index -1 means not indexed
@@ -50,9 +34,6 @@ _COLUMN_NAMES = (
 )
 # MTEX takes the ninth column for the phases if it has more whole numbers than the eighth
 _LINE = "%9.5f %9.5f %9.5f %13.6f %13.6f %9.3f %8.5f %3d %7.3f %7.3f\n"
-NOT_INDEXED_EULER = 4 * math.pi
-NOT_INDEXED_CONFIDENCE = -1
-NOT_INDEXED_FIT = 180
 
 
 def write_ang(path: Path, content: Content) -> None:
@@ -74,17 +55,16 @@ def write_ang(path: Path, content: Content) -> None:
         raise ValueError("A map of one point cannot be read from .ang: save it to .h5 instead")
     with open(path, "w", encoding="ascii", newline="\n") as file:
         file.writelines(f"# {line}".rstrip() + "\n" for line in _header(content))
-        for rows in content.rows():
-            indexed = rows.phase > 0
+        for rows in map(as_edax_has_it, content.rows()):
             columns = [
-                np.where(indexed[:, None], rows.eulers, NOT_INDEXED_EULER),
+                rows.eulers,
                 rows.x,
                 rows.y,
                 rows.image_quality,
-                np.where(indexed, rows.confidence, NOT_INDEXED_CONFIDENCE),
+                rows.confidence,
                 rows.phase,
-                np.zeros(indexed.size),
-                np.where(indexed, rows.fit, NOT_INDEXED_FIT),
+                np.zeros(rows.phase.size),
+                rows.fit,
             ]
             write_lines(file, _LINE, columns)
 
@@ -121,7 +101,18 @@ def load_ang(path: Path) -> CrystalMap:
     comments = {}
     for block in "".join(header).split("# Phase ")[1:]:
         comments[int(block.split(maxsplit=1)[0])] = block
-    return restored(xmap, [comments[i] for i in sorted(comments)], xmap.prop["ci"])
+    properties = {name: xmap.prop[name] for name in xmap.prop}
+    return restored(
+        np.where(xmap.is_indexed, xmap.phase_id, 0),
+        {i: phase for i, phase in xmap.phases if i != -1},
+        comments,
+        xmap.rotations,
+        properties.pop("ci"),
+        properties,
+        x=xmap.x,
+        y=xmap.y,
+        scan_unit=xmap.scan_unit,
+    )
 
 
 def _n_points(header: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -27,7 +27,6 @@ __all__ = [
     "restored",
     "with_phases",
     "with_space_groups",
-    "written_id",
 ]
 
 _OURS = "kikuchipy_cnn"
@@ -311,24 +310,6 @@ def phase_comment(entry: PhaseEntry) -> str:
     return f"{_OURS} id={'none' if entry.id is None else entry.id}"
 
 
-def written_id(comment: str) -> int | None:
-    """Return the ID of a phase in the map that was written.
-
-    Parameters
-    ----------
-    comment
-        What a file says of the phase, see :func:`phase_comment`.
-
-    Returns
-    -------
-    phase_id
-        ID, or None if the phase was not in the map, or the file is of
-        another program.
-    """
-    match = re.search(rf"{_OURS} id=(-?\d+)", comment)
-    return None if match is None else int(match[1])
-
-
 def with_space_groups(xmap: CrystalMap) -> CrystalMap:
     """Give phases the space groups that are in their names.
 
@@ -349,47 +330,61 @@ def with_space_groups(xmap: CrystalMap) -> CrystalMap:
     return xmap
 
 
-def restored(xmap: CrystalMap, comments: Sequence[str], confidence: np.ndarray) -> CrystalMap:
-    """Return a map from a text file of this package as it was written.
+def restored(
+    number: np.ndarray,
+    phases: Mapping[int, Phase],
+    comments: Mapping[int, str],
+    rotations: Rotation,
+    confidence: np.ndarray,
+    properties: Mapping[str, np.ndarray],
+    **places,
+) -> CrystalMap:
+    """Return the map that a text file of this package was made of.
 
     Parameters
     ----------
-    xmap
-        Crystal map as orix read it, with space groups.
+    number
+        Number of the phase of each point in the file, 0 where there is
+        none.
+    phases
+        Phases by their numbers in the file.
     comments
-        Comments on the phases in the file, in ascending order of their
-        numbers in it.
-    confidence
-        Confidence of the points.
+        Comments on the phases, see :func:`phase_comment`, by number.
+    rotations, confidence, properties
+        Rotations, confidence and further properties of the points.
+    **places
+        Coordinates, unit and points in data, as of orix's CrystalMap.
 
     Returns
     -------
     xmap
-        Crystal map with the IDs of the phases, the scores, and the
-        identity rotation of points that are not indexed.
+        Crystal map with the IDs of the phases, the scores, and identity
+        rotation of points that are not indexed.
     """
-    indexed = xmap.is_indexed
-    phase_id = np.full(xmap.size, -1)
-    phases = {}
-    for number, new in enumerate(map(written_id, comments), start=1):
-        if new is not None and number in xmap.phases.ids:
-            phase_id[indexed & (xmap.phase_id == number)] = new
-            phases[new] = phase = xmap.phases[number]
+    phase_id = np.full(number.size, -1)
+    own = {}
+    for i, phase in phases.items():
+        new = _written_id(comments[i])
+        if new is not None:
+            phase_id[number == i] = new
+            own[new] = phase
             if phase.space_group is not None and phase.space_group.number == new:
                 phase.color = space_group_color(new)
-    quaternions = xmap.rotations.data.copy()
-    quaternions[~indexed] = (1, 0, 0, 0)
-    properties = {name: xmap.prop[name] for name in xmap.prop if name not in _CONFIDENCE}
-    properties["scores"] = np.where(indexed, confidence, 0)
+    indexed = phase_id != -1
+    quaternions = np.where(indexed[:, None], rotations.data, (1.0, 0.0, 0.0, 0.0))
     return CrystalMap(
         rotations=Rotation(quaternions),
         phase_id=phase_id,
-        x=xmap.x,
-        y=xmap.y,
-        phase_list=PhaseList(phases),
-        prop=properties,
-        scan_unit=xmap.scan_unit,
+        phase_list=PhaseList(own),
+        prop={**properties, "scores": np.where(indexed, confidence, 0)},
+        **places,
     )
+
+
+def _written_id(comment: str) -> int | None:
+    """ID of a phase in the map that was written, or None if it was not in it."""
+    match = re.search(rf"{_OURS} id=(-?\d+)", comment)
+    return None if match is None else int(match[1])
 
 
 def _chosen(phase: Phase, given: list[Phase]) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import orix.io
 from diffpy.structure import Lattice, Structure
-from orix.crystal_map import CrystalMap, Phase, PhaseList
+from orix.crystal_map import CrystalMap, Phase
 from orix.quaternion import Rotation
 
 from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property
@@ -17,12 +17,11 @@ from kikuchipy_cnn.io._content import (
     Content,
     PhaseEntry,
     phase_comment,
+    restored,
     with_space_groups,
-    written_id,
 )
 from kikuchipy_cnn.io._names import split_name
 from kikuchipy_cnn.io._text import check_complete, write_lines
-from kikuchipy_cnn.space_groups import space_group_color
 
 __all__ = ["load_ctf", "write_ctf"]
 
@@ -125,37 +124,29 @@ def _read_own(path: Path, header: list[str]) -> CrystalMap:
     number, x, y, _, error, phi1, phi, phi2, fit, _, slope = np.loadtxt(
         path, skiprows=len(header), ndmin=2
     ).T
-    phase_id = np.full(number.size, -1)
-    phases = {}
-    for i, line in enumerate(header[first:-1], start=1):
-        written = written_id(line)
-        if written is not None:
-            phase_id[number == i] = written
-            phases[written] = _phase_of_line(line, written)
+    comments = dict(enumerate(header[first:-1], start=1))
     eulers = _turned(np.column_stack([phi1, phi, phi2]), -_TURN)
-    eulers[phase_id == -1] = 0
-    properties = {"scores": np.where(phase_id != -1, slope / _TOP, 0)}
-    return CrystalMap(
-        rotations=Rotation.from_euler(eulers, degrees=True),
-        phase_id=phase_id,
+    return restored(
+        number,
+        {i: _phase_of_line(line) for i, line in comments.items()},
+        comments,
+        Rotation.from_euler(eulers, degrees=True),
+        slope / _TOP,
+        {"fit": fit} if fit.any() else {},
         x=x,
         y=y,
-        phase_list=PhaseList(phases),
-        prop=properties | ({"fit": fit} if fit.any() else {}),
         scan_unit="um",
         is_in_data=error != _NOT_ANALYSED,
     )
 
 
-def _phase_of_line(line: str, phase_id: int) -> Phase:
+def _phase_of_line(line: str) -> Phase:
     edges, angles, text, laue, space_group, *_ = line.split("\t")
-    name, number = split_name(text)
+    name, _ = split_name(text)
     lattice = Lattice(*(float(i) for i in (*edges.split(";"), *angles.split(";"))))
     phase = Phase(name, structure=Structure(title=name, lattice=lattice))
     if int(space_group):
         phase.space_group = int(space_group)
-        if number == phase_id:
-            phase.color = space_group_color(number)
     elif int(laue) > 1:
         phase.point_group = _LAUE_GROUPS[int(laue) - 1]
     return phase

@@ -18,13 +18,9 @@ import orix.io
 from orix.crystal_map import CrystalMap, PhaseList
 from orix.io.plugins import orix_hdf5
 
-from kikuchipy_cnn.io._ang import (
-    EDAX_SYMMETRY,
-    NOT_INDEXED_CONFIDENCE,
-    NOT_INDEXED_EULER,
-    NOT_INDEXED_FIT,
-)
+from kikuchipy_cnn.crystal_map import all_properties, map_like
 from kikuchipy_cnn.io._content import Content, PhaseEntry, Rows
+from kikuchipy_cnn.io._edax import EDAX_SYMMETRY, as_edax_has_it
 from kikuchipy_cnn.io._names import ascii_text
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol
 
@@ -101,16 +97,16 @@ def load_h5ebsd(path: Path) -> CrystalMap:
     try:
         with h5py.File(path) as file:
             written = _written_phases(file)
-            is_orix = "crystal_map" in file
+            contents = None
+            if "crystal_map" in file:
+                # orix would read the other group too
+                contents = orix_hdf5.hdf5group2dict(file["crystal_map"], recursive=True)
     except OSError as error:
         raise ValueError(
             f"{str(path)!r} is cut short or no HDF5 file ({error}). Copy or write it again"
         ) from error
-    if not is_orix:
+    if contents is None:
         return _load_of_others(path)
-    with h5py.File(path) as file:
-        # orix would read the other group too
-        contents = orix_hdf5.hdf5group2dict(file["crystal_map"], recursive=True)
     xmap = orix_hdf5.dict2crystalmap(contents)
     for i, phase in xmap.phases:
         if i in written:
@@ -144,16 +140,7 @@ def _with_written_phases(content: Content) -> CrystalMap:
             # orix cuts names that have other letters
             phases[i].name = ascii_text(phase.name)
             phases[i].color = xmap.phases[i].color
-    return CrystalMap(
-        rotations=xmap._rotations,
-        phase_id=xmap._phase_id,
-        x=xmap._x,
-        y=xmap._y,
-        phase_list=PhaseList(phases),
-        prop={name: dict.__getitem__(xmap.prop, name) for name in xmap.prop},
-        scan_unit=xmap.scan_unit,
-        is_in_data=xmap.is_in_data,
-    )
+    return map_like(xmap, PhaseList(phases))
 
 
 def _write_data(group: h5py.Group, content: Content) -> None:
@@ -167,7 +154,7 @@ def _write_data(group: h5py.Group, content: Content) -> None:
     extra = _extra_properties(content.xmap)
     for name in extra:
         sets[name] = group.create_dataset(name, size, "f4")
-    for rows in content.rows():
+    for rows in map(as_edax_has_it, content.rows()):
         for name, values in _columns(rows).items():
             sets[name][rows.cells] = values
         point = content.grid.point_of_cell[rows.cells]
@@ -176,8 +163,7 @@ def _write_data(group: h5py.Group, content: Content) -> None:
 
 
 def _columns(rows: Rows) -> dict[str, np.ndarray]:
-    indexed = rows.phase > 0
-    phi1, phi, phi2 = np.where(indexed[:, None], rows.eulers, NOT_INDEXED_EULER).T
+    phi1, phi, phi2 = rows.eulers.T
     return {
         "Phi1": phi1,
         "Phi": phi,
@@ -185,8 +171,8 @@ def _columns(rows: Rows) -> dict[str, np.ndarray]:
         "X Position": rows.x,
         "Y Position": rows.y,
         "IQ": rows.image_quality,
-        "CI": np.where(indexed, rows.confidence, NOT_INDEXED_CONFIDENCE),
-        "Fit": np.where(indexed, rows.fit, NOT_INDEXED_FIT),
+        "CI": rows.confidence,
+        "Fit": rows.fit,
         "Phase": rows.phase,
     }
 
@@ -194,8 +180,7 @@ def _columns(rows: Rows) -> dict[str, np.ndarray]:
 def _extra_properties(xmap: CrystalMap) -> dict[str, np.ndarray]:
     """Properties of one number per point, by names that MATLAB takes and MTEX does not mistake."""
     properties = {}
-    for name in xmap.prop:
-        values = np.asarray(dict.__getitem__(xmap.prop, name))
+    for name, values in all_properties(xmap).items():
         if values.ndim == 1 and values.dtype.kind in "buif":
             word = re.sub(r"\W", "_", name, flags=re.ASCII)
             if not word[:1].isalpha() or _is_taken(word):

@@ -60,14 +60,19 @@ def add_legend(
     )
 
 
+def steps_of(xmap: CrystalMap) -> tuple[float, float]:
+    """Steps of columns and rows, of which orix gives 0 across a row or column, and in one point."""
+    return float(xmap.dx or xmap.dy or 1), float(xmap.dy or xmap.dx or 1)
+
+
 def extent_of(
     xmap: CrystalMap, shape: tuple[int, int], *, is_strip: bool, along_y: bool
 ) -> tuple[float, float, float, float]:
     """Edges of the image of a map, in its length unit."""
     rows, columns = shape
-    # The step of one point is 0
-    dx = (xmap.dy if along_y else xmap.dx) or 1
-    dy = 1 if is_strip else xmap.dy
+    dx, dy = steps_of(xmap)
+    if is_strip:
+        dx, dy = (dy if along_y else dx), 1
     first = xmap.y if along_y else xmap.x
     left = (0 if first is None else first.min()) - 0.5 * dx
     # Coordinates are of the points' centres

@@ -16,11 +16,13 @@ from orix.quaternion import Orientation
 from orix.vector import Vector3d
 
 from kikuchipy_cnn.comparison.agreement import PhaseComparison
-from kikuchipy_cnn.crystal_map import map_shape
+from kikuchipy_cnn.crystal_map import first_property, map_shape
 from kikuchipy_cnn.plotting._panels import (
     MASKED_COLOR,
     NOT_INDEXED_COLOR,
     add_scale_bar,
+    extent_of,
+    steps_of,
 )
 from kikuchipy_cnn.plotting.symbols import symbol_label
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, space_group_color
@@ -82,9 +84,7 @@ def plot_phase_maps(
     colors: dict[str, str] = {}
     shared = _shared_space_groups(maps.values())
     fig, axes = _axes(len(panels), n_columns, shape, first)
-    dx, dy = _steps(first)
-    # Coordinates are of the points' centres
-    extent = (-0.5 * dx, (shape[1] - 0.5) * dx, (shape[0] - 0.5) * dy, -0.5 * dy)
+    extent = extent_of(first, shape, is_strip=False, along_y=False)
     style = {"interpolation": "nearest", "extent": extent}
     for ax, (title, panel) in zip(axes, panels.items(), strict=True):
         if isinstance(panel, CrystalMap):
@@ -92,7 +92,7 @@ def plot_phase_maps(
         else:
             ax.imshow(panel, cmap="gray", **style)
         ax.set_title(title, fontsize=10)
-    add_scale_bar(axes[0], shape[1] * dx, first.scan_unit)
+    add_scale_bar(axes[0], shape[1] * steps_of(first)[0], first.scan_unit)
     _legend(fig, colors)
     return fig
 
@@ -200,17 +200,12 @@ def plot_agreement(comparison: PhaseComparison) -> Figure:
     return fig
 
 
-def _steps(xmap: CrystalMap) -> tuple[float, float]:
-    """Steps of columns and rows, of which orix gives 0 across a row or column of points."""
-    return float(xmap.dx or xmap.dy or 1), float(xmap.dy or xmap.dx or 1)
-
-
 def _axes(
     n_panels: int, n_columns: int, shape: tuple[int, int], xmap: CrystalMap
 ) -> tuple[Figure, list[Axes]]:
     n_columns = min(n_columns, n_panels)
     n_rows = math.ceil(n_panels / n_columns)
-    dx, dy = _steps(xmap)
+    dx, dy = steps_of(xmap)
     height_to_width = shape[0] * dy / (shape[1] * dx)
     height = float(np.clip(_WIDTH * height_to_width, 0.6, 6))
     fig = Figure(
@@ -250,7 +245,7 @@ def _phase_image(
             label, color = _label_and_color(phase, shared)
             image[chosen] = to_rgb(colors.setdefault(label, color))
     if show_ties and "n_tied" in xmap.prop:
-        tied = in_data & (dict.__getitem__(xmap.prop, "n_tied") > 1)
+        tied = in_data & (first_property(xmap, ["n_tied"]) > 1)
         if tied.any():
             image[tied] = to_rgb(colors.setdefault(_TIE_LABEL, _TIE_COLOR))
     return image.reshape(*map_shape(xmap), 3)

@@ -47,12 +47,11 @@ def strongest_reflectors(phase: Phase, energy: float) -> tuple[ReciprocalLattice
     take the point group's, whose two-fold axis is another one in monoclinic phases, and cannot tell
     which reflectors of hexagonal ones are allowed.
     """
-    whole, hkl, family, one_of_each = _families(phase)
+    whole, hkl, family, one_of_each, strongest = _ranked_families(phase)
     vectors = ReciprocalLatticeVector(phase=whole, hkl=one_of_each)
     vectors.calculate_theta(energy * 1e3)
     # The directions within an angle of a plane are its sine's part of all.
     area = np.bincount(family) * np.sin(vectors.theta)
-    strongest = np.argsort(-np.abs(structure_factors(whole, one_of_each)), kind="stable")
     n_chosen = int((np.cumsum(area[strongest]) <= _LARGEST_AREA_OF_BANDS).sum())
     chosen = strongest[: max(1, n_chosen)]
     hkl_of_chosen = hkl[np.isin(family, chosen)]
@@ -84,9 +83,9 @@ def strongest_directions(phase: Phase, n: int) -> np.ndarray:
     ValueError
         If the phase has no atoms or a lattice in nanometres.
     """
-    whole, _, _, one_of_each = _families(phase)
+    *_, one_of_each, strongest = _ranked_families(phase)
     chosen: list[np.ndarray] = []
-    for i in np.argsort(-np.abs(structure_factors(whole, one_of_each)), kind="stable"):
+    for i in strongest:
         if len(chosen) == n:
             break
         if not any(np.any(np.cross(one_of_each[i], other)) == 0 for other in chosen):
@@ -94,8 +93,10 @@ def strongest_directions(phase: Phase, n: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def _families(phase: Phase) -> tuple[Phase, np.ndarray, np.ndarray, np.ndarray]:
-    """Phase with its whole cell, its planes, their families, and one plane of each."""
+def _ranked_families(
+    phase: Phase,
+) -> tuple[Phase, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Phase with its whole cell, its planes, their families, one plane of each, and their order."""
     if len(phase.structure) == 0 or phase.space_group is None:
         raise ValueError(
             f"Phase {phase.name!r} has no atoms or no space group, so that nothing is known of its "
@@ -113,4 +114,5 @@ def _families(phase: Phase) -> tuple[Phase, np.ndarray, np.ndarray, np.ndarray]:
     # Of each family the plane that it is named after: without negative indices, the largest first.
     order = np.lexsort((*hkl.T[::-1], hkl.min(axis=1)))[::-1]
     one_of_each = hkl[order[np.unique(family[order], return_index=True)[1]]]
-    return whole, hkl, family, one_of_each
+    strongest = np.argsort(-np.abs(structure_factors(whole, one_of_each)), kind="stable")
+    return whole, hkl, family, one_of_each, strongest
