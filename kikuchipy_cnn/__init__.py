@@ -5,33 +5,12 @@ Importing this package adds
 to kikuchipy's EBSD signals.
 """
 
-from kikuchipy_cnn import comparison, explanation, io, plotting
-from kikuchipy_cnn.hierarchy import coarser_map, resolved_map
-from kikuchipy_cnn.label_classes import LabelClasses
-from kikuchipy_cnn.models import Ensemble, ModelBundle, describe_model, list_models, load_model
-from kikuchipy_cnn.preprocessing import PatternTransform
-from kikuchipy_cnn.prior import composition_prior
-from kikuchipy_cnn.signal import _attach, classify_space_group
-from kikuchipy_cnn.space_groups import SpaceGroupClasses
+import lazy_loader
+
+from kikuchipy_cnn._attachment import attach_when_imported
 
 __version__ = "0.1.0"
-__all__ = [
-    "Ensemble",
-    "LabelClasses",
-    "ModelBundle",
-    "PatternTransform",
-    "SpaceGroupClasses",
-    "classify_space_group",
-    "coarser_map",
-    "comparison",
-    "composition_prior",
-    "describe_model",
-    "explanation",
-    "io",
-    "list_models",
-    "load_model",
-    "plotting",
-    "resolved_map",
-]
 
-_attach()
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+attach_when_imported()

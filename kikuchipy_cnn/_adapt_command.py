@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from kikuchipy_cnn._signals import load_signal
-from kikuchipy_cnn.training.iterative_settings import IterativeSettings
-
-_DEFAULTS = IterativeSettings()
 
 
 def add_adapt_parser(commands: argparse._SubParsersAction) -> None:
@@ -53,22 +50,23 @@ def add_adapt_parser(commands: argparse._SubParsersAction) -> None:
         help="CSV file of patterns by which the models keep what they know; default is to simulate "
         "some",
     )
+    # The defaults of IterativeSettings, whose import is too slow for a help text. A test compares.
     adapt.add_argument(
         "--rounds",
         type=int,
-        default=_DEFAULTS.max_rounds,
+        default=4,
         help="most rounds; default is %(default)s",
     )
     adapt.add_argument(
         "--confidence",
         type=float,
-        default=_DEFAULTS.confidence,
+        default=0.9,
         help="least mean probability of a self-label; default is %(default)s",
     )
     adapt.add_argument(
         "--patterns",
         type=int,
-        default=_DEFAULTS.n_patterns,
+        default=4000,
         help="most patterns of the maps that are used; default is %(default)s",
     )
     adapt.add_argument("--seed", type=int, default=0)
@@ -79,7 +77,7 @@ def add_adapt_parser(commands: argparse._SubParsersAction) -> None:
 
 def _adapt(options: argparse.Namespace) -> None:
     from kikuchipy_cnn.models._folder import check_bundle_folder
-    from kikuchipy_cnn.training import iterative_training, read_manifest
+    from kikuchipy_cnn.training import IterativeSettings, iterative_training, read_manifest
 
     # Everything that can fail without the patterns fails before they are read.
     settings = IterativeSettings(

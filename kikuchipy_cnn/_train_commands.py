@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kikuchipy_cnn._files import check_figure, save_figure
-from kikuchipy_cnn.training.labelled import LEVELS
-from kikuchipy_cnn.training.protocol import PRECISIONS, SCHEDULES, STATISTICS, TRAINABLE
-from kikuchipy_cnn.training.splits import CLAIMS
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation import Evaluation
     from kikuchipy_cnn.training import FewShotProtocol
+
+# This and the other choices are written out, as the modules that have them take seconds to import,
+# which a help text must not. A test compares them.
+_LEVELS = ("phase", "space group", "centring", "Laue group")
 
 _MANIFEST = (
     "CSV file with the columns file, space_group, material and, where wanted, map, grain, phase, "
@@ -60,7 +60,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--level",
         default="space group",
-        choices=LEVELS,
+        choices=_LEVELS,
         help="what to tell apart; default is %(default)s",
     )
 
@@ -77,7 +77,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     split.add_argument(
         "--split-by",
         default="pattern",
-        choices=tuple(CLAIMS),
+        choices=("pattern", "grain", "map", "material"),
         help="what is never in the training and in the test; default is %(default)s",
     )
     split.add_argument(
@@ -123,22 +123,22 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     """Options that have the names and, if not given, the values of the protocol's parameters."""
     group = parser.add_argument_group("protocol", "Defaults are the papers'.")
     group.add_argument("--learning-rate", type=float, help="default is 0.001")
-    group.add_argument("--schedule", choices=SCHEDULES)
+    group.add_argument("--schedule", choices=("constant", "cosine"))
     group.add_argument("--weight-decay", type=float, help="default is 0.00001")
     group.add_argument("--batch-size", type=int, help="default is 32")
     group.add_argument("--max-epochs", type=int, help="default is 200")
     group.add_argument("--patience", type=int, help="epochs; default is 15")
     group.add_argument("--min-delta", type=float, help="of the validation loss; default is 0.001")
-    group.add_argument("--trainable", choices=TRAINABLE, help="weights; default is all")
+    group.add_argument("--trainable", choices=("all", "head"), help="weights; default is all")
     group.add_argument(
         "--statistics",
-        choices=STATISTICS,
+        choices=("moving", "retaken", "frozen"),
         help="of batches; default is frozen for a pretrained network and less than 300 patterns, "
         "else retaken",
     )
     group.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="of the training; default is float32",
     )
     group.add_argument("--mirror", action="store_true", help="mirror every other pattern")
@@ -165,7 +165,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     evaluate.add_argument(
         "--level",
-        choices=LEVELS,
+        choices=_LEVELS,
         help="what to judge; default is what the model tells apart",
     )
     evaluate.add_argument(
@@ -187,6 +187,7 @@ def _train(options: argparse.Namespace) -> None:
     from kikuchipy_cnn.models._folder import check_bundle_folder
     from kikuchipy_cnn.training import FewShotTrainer, read_manifest, split_patterns
     from kikuchipy_cnn.training.checkpoint import remove_state
+    from kikuchipy_cnn.training.splits import CLAIMS
 
     protocol = _protocol(options)
     network = {
@@ -330,7 +331,7 @@ def _write_evaluation(evaluation: Evaluation, folder: Path, overwrite: bool) -> 
         "confusion_by_material.png": plotting.plot_confusion(evaluation, by="material"),
         "quality.png": plotting.plot_quality(evaluation),
     }
-    if any(np.isfinite(number) for number in evaluation.atomic_numbers().values()):
+    if any(math.isfinite(number) for number in evaluation.atomic_numbers().values()):
         figures["atomic_number.png"] = plotting.plot_accuracy_by_atomic_number(evaluation)
     if evaluation.crystal_directions():
         figures["orientations.png"] = plotting.plot_orientations(evaluation)

@@ -13,6 +13,9 @@ from kikuchipy_cnn.prior import apply_prior
 from kikuchipy_cnn.spatial_pooling import pool_probabilities
 from kikuchipy_cnn.uncertainty.rejection import KINDS, Limits, reject_reasons
 
+# Name of the values by which patterns of one grain are told, among those of the images.
+FINGERPRINTS = "fingerprints"
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -89,7 +92,7 @@ def judge(
     Parameters
     ----------
     prediction
-        What the model says.
+        What the model says, with the ``fingerprints`` of the images if there is to be pooling.
     used
         Boolean array of the navigation shape, True for the patterns that were classified.
     limits
@@ -114,7 +117,7 @@ def judge(
     if pooling_radius > 0:
         probabilities, n_pooled = pool_probabilities(
             probabilities,
-            prediction.fingerprints[used],
+            prediction.of_images[FINGERPRINTS][used],
             used.shape,
             used,
             radius=pooling_radius,

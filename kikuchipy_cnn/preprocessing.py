@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-# Patterns are turned into 32-bit numbers this many bytes at a time.
+from kikuchipy_cnn import _resampling
+
+# Patterns that have to be copied are copied this many bytes at a time.
 _BYTES_AT_ONCE = 2**25
+# Images are standardised this many bytes at a time. With two spare copies they stay in the cache.
+_BYTES_IN_CACHE = 2**18
 # Smaller patterns do not resolve the bands of most phases.
 MINIMUM_PATTERN_SIZE = 40
 
@@ -103,23 +108,25 @@ class PatternTransform:
             # Dead pixels of the background carry no information about the pattern.
             weight = weight * (static > max(0, 0.02 * np.nanmedian(static[weight > 0])))
             factor = weight / np.where(weight > 0, static, 1)
-        rows, columns = _resize_operators(shape, self.size)
         coverage = self.coverage(shape, weight == 0)
+        images, valid = self._resize(patterns, np.where(weight > 0, factor, -1))
+        images /= np.maximum(coverage, 1e-6)
+        self._standardise_into(images, images, (coverage > 0.5)[None])
+        return images[..., None], valid
 
+    def _resize(self, patterns: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and resize patterns; the factor is negative where they are not used."""
         images = np.empty((len(patterns), self.size, self.size), np.float32)
         valid = np.empty(len(patterns), bool)
-        n_at_once = max(1, _BYTES_AT_ONCE // (4 * weight.size))
+        rows, columns = _resize_bands(factor.shape, self.size)
+        # Copies have at most 64 bits per pixel.
+        n_at_once = max(1, _BYTES_AT_ONCE // (8 * factor.size))
         for start in range(0, len(patterns), n_at_once):
             part = slice(start, start + n_at_once)
-            values = np.where(weight > 0, patterns[part], 0).astype(np.float32)
-            used = values[:, weight > 0]
-            valid[part] = np.isfinite(used).all(axis=1) & (np.ptp(used, axis=1) > 0)
-            values[~valid[part]] = 0
-            images[part] = rows @ (values * factor) @ columns
-        images /= np.maximum(coverage, 1e-6)
-        images = self.standardise(images, (coverage > 0.5).astype(np.float32)[None])
-        images[~valid] = 0
-        return images[..., None], valid
+            _resampling.resize(
+                _compilable(patterns[part]), factor, rows, columns, images[part], valid[part]
+            )
+        return images, valid
 
     def coverage(self, shape: tuple[int, int], signal_mask: np.ndarray | None = None) -> np.ndarray:
         """Tell how much of each of the network's pixels patterns of a shape cover.
@@ -136,9 +143,12 @@ class PatternTransform:
         coverage
             From 0 to 1, of shape (size, size). Pixels of 0.5 or less count nowhere.
         """
-        used = np.ones(shape, np.float32) if signal_mask is None else ~np.asarray(signal_mask)
-        rows, columns = _resize_operators(tuple(shape), self.size)
-        return rows @ used.astype(np.float32) @ columns
+        used = np.ones(shape, np.float32)
+        if signal_mask is not None:
+            used[np.asarray(signal_mask)] = 0
+        coverage = np.empty((self.size, self.size), np.float32)
+        _resampling.resize_one(used, *_resize_bands(tuple(shape), self.size), coverage)
+        return coverage
 
     def inside(self, shape: tuple[int, int], signal_mask: np.ndarray | None = None) -> np.ndarray:
         """Tell which of the network's pixels count for patterns of a shape.
@@ -195,30 +205,101 @@ class PatternTransform:
             Patterns of local mean 0 and local standard deviation about 1, clipped, 0 where there is
             no signal.
         """
-        blur = _gaussian_operator(self.size, self.background_sigma * self.size)
-        norm = np.maximum(blur @ weights @ blur.T, 1e-6)
-        images = images - _weighted_mean(images, weights)
-        images = images / np.sqrt(_weighted_mean(images**2, weights) + np.float32(1e-37))
-        images = (images - blur @ (images * weights) @ blur.T / norm) * weights
-        blur = _gaussian_operator(self.size, self.contrast_sigma * self.size)
-        norm = np.maximum(blur @ weights @ blur.T, 1e-6)
-        variance = blur @ images**2 @ blur.T / norm
+        standardised = np.empty(np.shape(images), np.float32)
+        self._standardise_into(standardised, images, weights)
+        return standardised
+
+    def _standardise_into(self, out: np.ndarray, images: np.ndarray, weights: np.ndarray) -> None:
+        """Write what :meth:`standardise` returns into an array, which may be that of the images."""
+        n_at_once = max(1, _BYTES_IN_CACHE // (4 * self.size**2))
+        spare = np.empty((2, min(n_at_once, len(images)), self.size, self.size), np.float32)
+        shared = self._signal(weights) if len(weights) == 1 else None
+        for start in range(0, len(images), n_at_once):
+            part = slice(start, start + n_at_once)
+            signal = self._signal(weights[part]) if shared is None else shared
+            np.multiply(images[part], signal.weights, out=out[part])
+            self._standardise_in_place(out[part], signal, *spare[:, : len(out[part])])
+
+    def _standardise_in_place(
+        self, images: np.ndarray, signal: _Signal, spare: np.ndarray, other: np.ndarray
+    ) -> None:
+        """Standardise images that are 0 where there is no signal, with two arrays to write to."""
+        background, contrast = self._blurs()
+        images -= signal.mean(images)
+        images *= signal.weights
+        images /= np.sqrt(signal.mean(np.square(images, out=spare)) + np.float32(1e-37))
+        local = _blurred(images, background, spare, out=other)
+        local *= signal.per_background
+        images -= local
+        squares = np.square(images, out=spare)
         # The global variance keeps regions without any bands from being blown up to noise.
-        variance = variance + 0.05 * _weighted_mean(images**2, weights)
-        images = images / np.sqrt(np.maximum(variance, 1e-12)) * weights
-        return np.clip(images, -self.clip, self.clip, dtype=np.float32)
+        least = 0.05 * signal.mean(squares)
+        variance = _blurred(squares, contrast, other, out=spare)
+        variance *= signal.per_contrast
+        variance += least
+        np.maximum(variance, 1e-12, out=variance)
+        images /= np.sqrt(variance, out=variance)
+        np.clip(images, -self.clip, self.clip, out=images)
+
+    def _signal(self, weights: np.ndarray) -> _Signal:
+        weights = np.asarray(weights, dtype=np.float32)
+        total = np.maximum(weights.sum(axis=(1, 2), keepdims=True), 1)
+        norms = (np.maximum(blur @ weights @ blur, 1e-6) for blur in self._blurs())
+        return _Signal(weights, total, *(weights / norm for norm in norms))
+
+    def _blurs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Operators whose results are divided by the sum of the weights, for both sigmas."""
+        return (
+            _gaussian_operator(self.size, self.background_sigma * self.size),
+            _gaussian_operator(self.size, self.contrast_sigma * self.size),
+        )
 
 
-def _weighted_mean(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = np.maximum(weights.sum(axis=(1, 2), keepdims=True), 1)
-    return (images * weights).sum(axis=(1, 2), keepdims=True) / total
+class _Signal(NamedTuple):
+    """Where images have signal, and what follows from it for their standardisation."""
+
+    weights: np.ndarray
+    # Number of pixels with signal.
+    total: np.ndarray
+    # What blurred images are multiplied with.
+    per_background: np.ndarray
+    per_contrast: np.ndarray
+
+    def mean(self, images: np.ndarray) -> np.ndarray:
+        """Mean of images that are 0 where there is no signal."""
+        return images.sum(axis=(1, 2), keepdims=True) / self.total
+
+
+def _blurred(
+    images: np.ndarray, blur: np.ndarray, spare: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    # One product per image, not one of all their rows: up to a size of 80, OpenBLAS starts no
+    # threads for it, which would wait for those of other callers.
+    np.matmul(blur, images, out=spare)
+    return np.matmul(spare, blur, out=out)
+
+
+def _compilable(patterns: np.ndarray) -> np.ndarray:
+    """Patterns of one memory layout and of data types that are compiled, copied if need be."""
+    dtype = patterns.dtype
+    if not (dtype.kind in "iu" and dtype.isnative or dtype in (np.float32, np.float64)):
+        dtype = np.dtype(np.float32)
+    # What is too large for 32 bits becomes infinite and is found to be so.
+    with np.errstate(over="ignore"):
+        patterns = np.require(patterns, dtype, ["C", "A"]).view()
+    # Functions are compiled anew for arrays that can be written to.
+    patterns.flags.writeable = False
+    return patterns
 
 
 @lru_cache(maxsize=8)
 def _gaussian_operator(size: int, sigma: float) -> np.ndarray:
     """Matrix of a one-dimensional Gaussian filter; its rows need not sum to one."""
     x = np.arange(size)
-    return np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2).astype(np.float32)
+    operator = np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2)
+    # Such weights are lost in 32 bits, but the denormal ones make products ten times slower.
+    operator[operator < 1e-10] = 0
+    return operator.astype(np.float32)
 
 
 @lru_cache(maxsize=32)
@@ -227,6 +308,15 @@ def _resize_operators(shape: tuple[int, int], size: int) -> tuple[np.ndarray, np
     scale = max(shape) / size
     rows, columns = (_resize_operator(n, size, scale) for n in shape)
     return rows, columns.T
+
+
+@lru_cache(maxsize=32)
+def _resize_bands(
+    shape: tuple[int, int], size: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The same in the form for the compiled functions."""
+    rows, columns = _resize_operators(shape, size)
+    return _resampling.bands(rows), _resampling.bands(columns.T)
 
 
 def _resize_operator(n: int, size: int, scale: float) -> np.ndarray:

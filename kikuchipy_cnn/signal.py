@@ -5,28 +5,37 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from kikuchipy.signals import EBSD
 from orix.crystal_map import CrystalMap
 from orix.quaternion import Rotation
 
 from kikuchipy_cnn._checks import check_integer
+from kikuchipy_cnn._outcome import LazyCrystalMap, Outcome
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
 from kikuchipy_cnn.inference import (
+    Runner,
     carries_background,
+    check_engine,
+    client_to_use,
+    describe_client,
     find_signal_mask,
+    lazy_prediction,
     predict,
     sample_patterns,
 )
-from kikuchipy_cnn.judgement import answer_limits, judge
+from kikuchipy_cnn.judgement import FINGERPRINTS, answer_limits
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.preprocessing import MINIMUM_PATTERN_SIZE
-from kikuchipy_cnn.prior import as_prior, contradiction_warning
-from kikuchipy_cnn.uncertainty.rejection import Limits, RejectReason
+from kikuchipy_cnn.prior import as_prior
+from kikuchipy_cnn.spatial_pooling import fingerprints
+from kikuchipy_cnn.uncertainty.rejection import Limits
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from kikuchipy.signals import EBSD
 
 
 def classify_space_group(
@@ -44,9 +53,14 @@ def classify_space_group(
     navigation_mask: np.ndarray | None = None,
     signal_mask: np.ndarray | None = None,
     static_background: np.ndarray | bool | None = None,
-    batch_size: int = 64,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    store: str | os.PathLike | None = None,
+    scheduler: str | Client | None = None,
+    compute: bool = True,
     show_progressbar: bool | None = None,
-) -> CrystalMap:
+) -> CrystalMap | LazyCrystalMap:
     """Classify patterns by space group with a convolutional network.
 
     The method follows :cite:`kaufmann2020phase` and
@@ -96,8 +110,33 @@ def classify_space_group(
         Static background to divide the patterns by, of the signal
         shape. If not given, the signal's own is used if it has one that
         is still in the patterns. Pass ``False`` to leave it.
+    engine
+        What runs the network: ``"keras"``, ``"openvino"``, which is
+        several times faster on a CPU and comes with
+        ``pip install "kikuchipy-cnn[fast]"``, or ``"auto"``, which is
+        OpenVINO where it is installed and there is no graphics
+        processor. The engine and the precision are printed.
+    precision
+        Numbers that the network computes with: ``"float32"``,
+        ``"bfloat16"``, ``"float16"`` (graphics processors only) or
+        ``"auto"``, which is the half precision that the processor has
+        instructions for, if any. Half precision changes few answers,
+        see the documentation on speed.
     batch_size
-        Number of patterns that the network takes at once. Default is 64.
+        Number of patterns that the network takes at once. If not given,
+        64 on a CPU, and what is fastest on a graphics processor. Batches
+        for which memory does not suffice are halved.
+    store
+        HDF5 file that keeps the results as they come. After an
+        interruption, the same call goes on from there; once all is
+        done, it takes the results from there, with another *max_risk*
+        or *prior*, too. If not given, nothing is kept.
+    scheduler
+        Client of a Dask cluster whose workers classify the patterns, or
+        ``"threads"`` to classify them here. If not given, lazy signals
+        are classified by the client that is active, if there is one.
+    compute
+        Whether to classify now. If False, a lazy result is returned.
     show_progressbar
         Whether to show a progress bar. If not given, the value of
         :obj:`hyperspy.api.preferences.General.show_progressbar` is
@@ -106,13 +145,14 @@ def classify_space_group(
     Returns
     -------
     xmap
-        Crystal map with one phase per space group found, named by its
-        Hermann-Mauguin symbol, with the space-group number as phase ID.
-        If the model's classes are others, such as phases or Laue
-        groups, these are the phases, by name, numbered from 1 in the
-        order of the model. Rotations are those of the signal's crystal
-        map, if it has one, or identity: classification gives no
-        orientations. Properties:
+        Crystal map or, if *compute* is False, an object whose
+        ``compute()`` returns it. It has one phase
+        per space group found, named by its Hermann-Mauguin symbol, with
+        the space-group number as phase ID. If the model's classes are
+        others, such as phases or Laue groups, these are the phases, by
+        name, numbered from 1 in the order of the model. Rotations are
+        those of the signal's crystal map, if it has one, or identity:
+        classification gives no orientations. Properties:
 
         - ``scores``: probability of the winner, 0 where not indexed
         - ``entropy``: from 0 (sure) to 1 (no idea)
@@ -157,9 +197,10 @@ def classify_space_group(
     kikuchipy.signals.EBSD.hough_indexing
     kikuchipy.signals.EBSD.dictionary_indexing
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}, but a batch needs at least 1 pattern.")
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, 1)
     check_integer("pooling_radius", pooling_radius, 0)
+    check_engine(engine, precision)
     # All that can be told without the patterns is told before the long work.
     scan = scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]
@@ -168,6 +209,7 @@ def classify_space_group(
     navigation_mask = checked_mask(navigation_mask, "navigation_mask", navigation_shape)
     signal_mask = checked_mask(signal_mask, "signal_mask", signal_shape)
     checked_background(static_background, signal_shape)
+    client = client_to_use(scheduler, signal.data)
     rotations = _rotations(signal, navigation_shape)
     model = as_model(model)
     limits = answer_limits(model, max_risk) if reject else None
@@ -180,12 +222,18 @@ def classify_space_group(
     signal_mask, background = mask_and_background(
         signal, signal_mask, static_background, navigation_mask
     )
-
+    how = {"engine": engine, "precision": precision, "batch_size": batch_size}
+    if client is None and compute:
+        runner = Runner(model, n_patterns=n_patterns, **how)
+        where = runner.description
+    else:
+        runner, where = model, "later" if client is None else describe_client(client)
     print(
         _information(
             model,
             n_patterns,
             signal_shape,
+            where=where,
             has_background=background is not None,
             signal_mask=signal_mask,
             mask_found=mask_found,
@@ -194,49 +242,28 @@ def classify_space_group(
             pooling_radius=pooling_radius,
         )
     )
+    outcome = Outcome(model.classes, scan, used, rotations, limits, prior, pooling_radius)
+    settings = {
+        "navigation_mask": navigation_mask,
+        "signal_mask": signal_mask,
+        "static_background": background,
+        "of_images": {FINGERPRINTS: fingerprints} if pooling_radius else {},
+        **how,
+    }
+    if not compute:
+        return LazyCrystalMap(lazy_prediction(signal.data, model, **settings), outcome)
     start = time.perf_counter()
     prediction = predict(
         signal.data,
-        model,
-        navigation_mask=navigation_mask,
-        signal_mask=signal_mask,
-        static_background=background,
-        batch_size=batch_size,
-        with_fingerprints=pooling_radius > 0,
+        runner,
+        store=store,
+        client=client,
         show_progressbar=is_progress_shown(show_progressbar),
+        **settings,
     )
-    judgement = judge(prediction, used, limits=limits, prior=prior, pooling_radius=pooling_radius)
     seconds = time.perf_counter() - start
     print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
-    print(_counts(judgement.reasons))
-
-    n_invalid = int((used & ~prediction.valid).sum())
-    if n_invalid:
-        warnings.warn(
-            f"{n_invalid} of {n_patterns} patterns are constant or have values that are not finite."
-            " They are not indexed.",
-            UserWarning,
-            stacklevel=2,
-        )
-    if prior is not None:
-        message = contradiction_warning(judgement.properties["evidence_ratio"])
-        if message is not None:
-            warnings.warn(message, UserWarning, stacklevel=2)
-    return probabilities_to_crystal_map(
-        judgement.probabilities,
-        model.classes,
-        **scan,
-        is_in_data=used.ravel(),
-        indexed=judgement.indexed,
-        rotations=rotations,
-        properties=judgement.properties,
-    )
-
-
-def _attach() -> None:
-    """Add the method to kikuchipy's EBSD, which lazy and sliced signals inherit from."""
-    if not hasattr(EBSD, "classify_space_group"):
-        EBSD.classify_space_group = classify_space_group
+    return outcome.crystal_map(prediction)
 
 
 def check_patterns(signal: EBSD) -> None:
@@ -475,13 +502,6 @@ def _used_part(prior: np.ndarray, used: np.ndarray) -> np.ndarray:
     return prior if len(prior) == 1 else prior[used.ravel()]
 
 
-def _counts(reasons: np.ndarray) -> str:
-    """How many patterns got an answer, and why others did not."""
-    counts = Counter(reasons.tolist())
-    parts = [f"{counts[reason]} {reason.meaning}" for reason in RejectReason if counts[reason]]
-    return f"  Patterns: {', '.join(parts)}"
-
-
 def _rejection_information(limits: Limits | None) -> str:
     if limits is None:
         return "none"
@@ -493,6 +513,7 @@ def _information(
     n_patterns: int,
     signal_shape: tuple[int, ...],
     *,
+    where: str,
     has_background: bool,
     signal_mask: np.ndarray | None,
     mask_found: bool,
@@ -509,6 +530,7 @@ def _information(
     lines = [
         "Space group classification information:",
         f"  Model: {model.name} ({model.architecture}, {size} x {size} pixels)",
+        f"  Engine: {where}",
         f"  {model.classes.plural.capitalize()}: {', '.join(model.classes.names)}",
         f"  Classifying {n_patterns} pattern(s) of {signal_shape[0]} x {signal_shape[1]} pixels",
         f"  Static background: {'divided by' if has_background else 'none'}",

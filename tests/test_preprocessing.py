@@ -1,7 +1,11 @@
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import kikuchipy as kp
 import numpy as np
 import pytest
 
+from kikuchipy_cnn import _resampling, preprocessing
 from kikuchipy_cnn.preprocessing import PatternTransform, find_circular_mask
 
 
@@ -110,6 +114,262 @@ class TestPatternTransform:
     def test_raises(self, name, value):
         with pytest.raises(ValueError, match=f"{name}={value}"):
             PatternTransform(**{name: value})
+
+
+def dense_standardised(transform, images, weights):
+    """The definition of the preprocessed pattern, in 64 bits."""
+
+    def mean(values):
+        total = np.maximum(weights.sum(axis=(1, 2), keepdims=True), 1)
+        return (values * weights).sum(axis=(1, 2), keepdims=True) / total
+
+    def blurred(values, sigma):
+        x = np.arange(transform.size)
+        blur = np.exp(-0.5 * ((x[:, None] - x) / (sigma * transform.size)) ** 2)
+        return blur @ (values * weights) @ blur / np.maximum(blur @ weights @ blur, 1e-6)
+
+    weights = weights.astype(float)
+    images = images - mean(images)
+    images = images / np.sqrt(mean(images**2) + 1e-37)
+    images = (images - blurred(images, transform.background_sigma)) * weights
+    variance = blurred(images**2, transform.contrast_sigma) + 0.05 * mean(images**2)
+    images = images / np.sqrt(np.maximum(variance, 1e-12)) * weights
+    return np.clip(images, -transform.clip, transform.clip)
+
+
+def dense_transformed(transform, patterns, mask=None, static=None):
+    shape = patterns.shape[1:]
+    weight = np.ones(shape) if mask is None else 1.0 * ~mask
+    factor = weight
+    if static is not None:
+        weight = weight * (static > max(0, 0.02 * np.nanmedian(static[weight > 0])))
+        factor = weight / np.where(weight > 0, static, 1)
+    used = weight > 0
+    with np.errstate(over="ignore"):
+        values = np.where(used, patterns, 0).astype(np.float32).astype(float)
+    valid = np.isfinite(values).all(axis=(1, 2))
+    values[~valid] = 0
+    valid &= np.ptp(values[:, used], axis=1) > 0
+    values[~valid] = 0
+    rows, columns = preprocessing._resize_operators(shape, transform.size)
+    coverage = rows @ weight @ columns
+    images = rows @ (values * factor) @ columns / np.maximum(coverage, 1e-6)
+    return dense_standardised(transform, images, (coverage > 0.5)[None])[..., None], valid
+
+
+def noisy_bands(shape, n=3, seed=0):
+    """Patterns of values from 0 to 1."""
+    rng = np.random.default_rng(seed)
+    patterns = 0.3 * bands(shape) + rng.uniform(0.1, 0.4, (n, *shape))
+    patterns[0] = patterns[0, ::-1, ::-1]
+    return patterns
+
+
+def circle(shape):
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    middle = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    return np.hypot(y - middle[0], x - middle[1]) > 0.48 * min(shape)
+
+
+def assert_same(found, expected, atol=1e-4):
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=atol)
+
+
+class TestAgainstDense:
+    """Compiled and cut into blocks, the preprocessing is still what its definition says."""
+
+    @pytest.mark.parametrize("size", [64, 71])
+    @pytest.mark.parametrize(
+        "shape", [(40, 40), (64, 64), (90, 90), (60, 100), (100, 60), (40, 320), (195, 243)]
+    )
+    @pytest.mark.parametrize("with_mask", [False, True])
+    @pytest.mark.parametrize("with_static", [False, True])
+    def test_shapes(self, shape, size, with_mask, with_static, rng):
+        patterns = (255 * noisy_bands(shape)).astype(np.uint8)
+        mask = circle(shape) if with_mask else None
+        static = None
+        if with_static:
+            static = rng.uniform(50, 100, shape)
+            dead = rng.random(shape) < 0.03
+            static[dead] = rng.choice([0, 0.5, -3, np.nan], dead.sum())
+        transform = PatternTransform(size=size)
+        found = transform(patterns, mask, static)
+        assert found[1].all()
+        assert_same(found, dense_transformed(transform, patterns, mask, static))
+
+    @pytest.mark.parametrize(
+        ("dtype", "scale"),
+        [
+            ("uint8", 255),
+            ("uint16", 65535),
+            ("int32", 2e9),
+            ("uint64", 1e15),
+            ("float16", 1e3),
+            ("float32", 1e-3),
+            ("float64", 1e6),
+            ("longdouble", 1),
+            (">u2", 65535),
+            (">f4", 1),
+            (">f8", -1),
+        ],
+    )
+    def test_data_types(self, dtype, scale):
+        patterns = (scale * noisy_bands((60, 60))).astype(dtype)
+        found = PatternTransform(size=48)(patterns)
+        assert found[1].all()
+        assert_same(found, dense_transformed(PatternTransform(size=48), patterns))
+
+    @pytest.mark.parametrize("n", [0, 1, 40])
+    def test_numbers_of_patterns(self, n):
+        transform = PatternTransform()
+        patterns = noisy_bands((60, 60), max(n, 1))[:n]
+        found = transform(patterns)
+        assert found[0].shape == (n, 71, 71, 1) and found[1].shape == (n,)
+        assert_same(found, dense_transformed(transform, patterns))
+
+    def test_in_pieces(self, monkeypatch):
+        transform = PatternTransform(size=40)
+        patterns = noisy_bands((50, 60), 7)
+        patterns[[0, 4]] = 2
+        expected = transform(patterns)
+        monkeypatch.setattr(preprocessing, "_BYTES_AT_ONCE", 3 * 8 * 50 * 60)
+        monkeypatch.setattr(preprocessing, "_BYTES_IN_CACHE", 2 * 4 * 40 * 40)
+        lengths = []
+
+        def noted(piece):
+            lengths.append(len(piece))
+            return compilable(piece)
+
+        compilable = preprocessing._compilable
+        monkeypatch.setattr(preprocessing, "_compilable", noted)
+        assert_same(transform(patterns), expected, atol=1e-6)
+        assert lengths == [3, 3, 1]
+
+    def test_memory_layouts(self):
+        """None of them is compiled anew, and the patterns stay as they are."""
+        transform = PatternTransform(size=40)
+        patterns = noisy_bands((60, 60)).astype(np.float32)
+        unaligned = np.zeros(patterns.nbytes + 1, np.uint8)[1:].view(np.float32)
+        unaligned = unaligned.reshape(patterns.shape)
+        unaligned[:] = patterns
+        locked = patterns.copy()
+        locked.flags.writeable = False
+        transform(patterns)
+        n_compiled = len(_resampling.resize.signatures)
+        for other in (
+            patterns[::2],
+            patterns[:, ::-1, ::-1],
+            patterns[..., :50],
+            patterns.transpose(0, 2, 1),
+            np.asfortranarray(patterns),
+            unaligned,
+            locked,
+        ):
+            before = other.copy()
+            writeable = other.flags.writeable
+            assert_same(transform(other), dense_transformed(transform, other))
+            np.testing.assert_array_equal(other, before)
+            assert other.flags.writeable == writeable
+        assert len(_resampling.resize.signatures) == n_compiled
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+    @pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+    def test_values_that_are_not_finite(self, value, dtype):
+        """They count where they are used only, and there wherever they are."""
+        transform = PatternTransform(size=48)
+        patterns, mask = noisy_bands((60, 60), 6).astype(dtype), circle((60, 60))
+        expected = transform(patterns, mask)
+        assert expected[1].all()
+        patterns[:, mask] = value
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert_same(transform(patterns, mask), expected, atol=0)
+            used = np.argwhere(~mask)
+            for i, place in zip((0, 2, 5), (0, 700, -1), strict=True):
+                patterns[i, *used[place]] = value
+            found = transform(patterns, mask)
+        assert found[1].tolist() == [False, True, False, True, True, False]
+        assert_same(found, (expected[0] * found[1][:, None, None, None], found[1]), atol=0)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+    def test_constant(self, dtype):
+        transform, mask = PatternTransform(size=48), circle((60, 60))
+        patterns = np.full((5, 60, 60), 7, dtype)
+        used = np.argwhere(~mask)
+        # Any other value will do, be it the first or the last, but for those that are not used.
+        patterns[1, mask] = np.arange(mask.sum()) % 256
+        patterns[2, *used[0]] = 8
+        patterns[3, *used[-1]] = 6
+        patterns[4, *used[1000]] = 8
+        found = transform(patterns, mask)
+        assert found[1].tolist() == [False, False, True, True, True]
+        assert (found[0][:2] == 0).all()
+        assert transform(patterns)[1].tolist() == [False, True, True, True, True]
+        assert not transform(patterns, np.ones((60, 60), bool))[1].any()
+
+    def test_values_that_are_the_same_in_32_bits(self):
+        patterns = np.full((2, 50, 50), 1.0)
+        patterns[0, 20, 20] += 1e-10
+        patterns[1, 20, 20] += 1e-6
+        assert PatternTransform(size=40)(patterns)[1].tolist() == [False, True]
+
+    @pytest.mark.parametrize("shape", [(59, 60), (60, 61), (3, 60, 60), (61,)])
+    def test_mask_and_background_of_other_shapes(self, shape):
+        """Compiled functions would read beyond them."""
+        patterns = noisy_bands((60, 60))
+        with pytest.raises((IndexError, ValueError)):
+            PatternTransform()(patterns, np.zeros(shape, bool))
+        with pytest.raises((IndexError, ValueError)):
+            PatternTransform()(patterns, None, np.ones(shape))
+
+    def test_threads(self):
+        transform = PatternTransform(size=48)
+        patterns = (255 * noisy_bands((60, 60), 64)).astype(np.uint8)
+        patterns[5] = 3
+        expected = transform(patterns)
+        parts = [slice(start, start + 16) for start in (0, 16, 32, 48)] * 5
+        with ThreadPoolExecutor(2) as pool:
+            for part, found in zip(
+                parts, pool.map(lambda part: transform(patterns[part]), parts), strict=True
+            ):
+                assert_same(found, (expected[0][part], expected[1][part]), atol=1e-6)
+
+
+class TestStandardise:
+    @pytest.mark.parametrize("n_weights", [1, 30])
+    @pytest.mark.parametrize("dtype", [np.float32, bool])
+    def test_against_dense(self, n_weights, dtype, rng):
+        transform = PatternTransform()
+        images = rng.normal(100, 10, (30, 71, 71)).astype(np.float32)
+        weights = (rng.random((n_weights, 71, 71)) > 0.2).astype(dtype)
+        weights[0, :20] = 0
+        weights[-1, :, :30] = 0
+        before = images.copy(), weights.copy()
+        found = transform.standardise(images, weights)
+        assert found.dtype == np.float32
+        expected = dense_standardised(transform, images.astype(float), weights)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(images, before[0])
+        np.testing.assert_array_equal(weights, before[1])
+
+    def test_no_signal(self, rng):
+        images = rng.normal(size=(3, 40, 40)).astype(np.float32)
+        weights = np.ones((3, 40, 40), np.float32)
+        weights[1] = 0
+        images[2] = 0
+        found = PatternTransform(size=40).standardise(images, weights)
+        assert np.isfinite(found).all()
+        assert [image.any() for image in found] == [True, False, False]
+
+    @pytest.mark.parametrize("sigma", [0.5, 2.13, 8.5, 40])
+    def test_no_denormal_weights(self, sigma):
+        """With them, products of matrices take ten times as long."""
+        blur = preprocessing._gaussian_operator(128, sigma)
+        assert blur[blur > 0].min() > 1e-11
+        x = np.arange(128)
+        expected = np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2)
+        np.testing.assert_allclose(blur, expected, rtol=1e-6, atol=1e-9)
 
 
 class TestFindCircularMask:

@@ -11,9 +11,9 @@ from kikuchipy.signals import EBSD, LazyEBSD
 from orix.quaternion import Rotation
 
 import kikuchipy_cnn
+from kikuchipy_cnn._attachment import attach
 from kikuchipy_cnn.crystal_map import classes_from_crystal_map, summary_table
 from kikuchipy_cnn.plotting import plot_patterns, plot_space_groups
-from kikuchipy_cnn.signal import _attach
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ class TestAttachment:
     def test_never_overwrites(self, monkeypatch):
         theirs = object()
         monkeypatch.setattr(EBSD, "classify_space_group", theirs)
-        _attach()
+        attach(EBSD)
         assert EBSD.classify_space_group is theirs
 
     def test_sliced_signal(self, nickel, tiny_bundle):
@@ -59,7 +59,7 @@ class TestAttachment:
 class TestResult:
     def test_probabilities_are_those_of_the_network(self, nickel, tiny_bundle):
         """Against preprocessing and network called by hand, pattern by pattern."""
-        xmap = classify(nickel, tiny_bundle)
+        xmap = classify(nickel, tiny_bundle, precision="float32")
         for i, pattern in enumerate(nickel.data.reshape(-1, 60, 60)):
             image, _ = tiny_bundle.transform(pattern[None], None, nickel.static_background)
             expected = tiny_bundle.predict_probabilities(image)[0]
@@ -203,7 +203,7 @@ class TestResult:
 
     def test_memory_stays_bounded(self, tiny_bundle, monkeypatch):
         """Chunks are read one after the other, not all before the network starts."""
-        monkeypatch.setattr("kikuchipy_cnn.inference._CHUNK_BYTES", 10 * 48 * 48)
+        monkeypatch.setattr("kikuchipy_cnn.inference.batches.CHUNK_BYTES", 10 * 48 * 48)
         computed = []
 
         def read(block, block_info=None):
@@ -214,13 +214,13 @@ class TestResult:
         data = base.astype(np.uint8).map_blocks(read, dtype=np.uint8)
         computed.clear()
         seen_at_first_batch = []
-        outputs = tiny_bundle.outputs
+        outputs_of = tiny_bundle.outputs_of
 
         class Watching(type(tiny_bundle)):
-            def outputs(self, images):
+            def outputs_of(self, *values):
                 if not seen_at_first_batch:
                     seen_at_first_batch.append(len(computed))
-                return outputs(images)
+                return outputs_of(*values)
 
         watching = Watching(**{i.name: getattr(tiny_bundle, i.name) for i in fields(tiny_bundle)})
         classify(LazyEBSD(data), watching, batch_size=10)
@@ -280,7 +280,7 @@ class TestBadInput:
 
     def test_error_while_reading_is_raised(self, tiny_bundle, monkeypatch):
         """In the thread that reads; the patterns sampled before are others."""
-        monkeypatch.setattr("kikuchipy_cnn.inference._CHUNK_BYTES", 1)
+        monkeypatch.setattr("kikuchipy_cnn.inference.batches.CHUNK_BYTES", 1)
 
         def fail(block, block_info=None):
             if block_info and block_info[0]["chunk-location"][0] == 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
@@ -15,13 +14,14 @@ from kikuchipy_cnn.evaluation._reports import doubt
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.inference import predict
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
-from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.class_level import level_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.splits import CLAIMS
 
 __all__ = ["evaluate"]
+
+_QUALITY = "quality"
 
 
 def evaluate(
@@ -31,7 +31,9 @@ def evaluate(
     level: str | None = None,
     new_materials: bool = False,
     with_quality: bool = True,
-    batch_size: int = 64,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
     show_progressbar: bool | None = None,
 ) -> Evaluation:
     """Classify patterns of known phase and compare.
@@ -55,8 +57,8 @@ def evaluate(
         (thesis, Technical University of Denmark, 1994) as kikuchipy computes it, of the
         preprocessed patterns. Those are all of one size and without their backgrounds, on which it
         would depend more than on the bands.
-    batch_size
-        Number of patterns that the network takes at once.
+    engine, precision, batch_size
+        As for :func:`~kikuchipy_cnn.classify_space_group`.
     show_progressbar
         Whether to show a progress bar. If not given, the value of
         :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
@@ -98,22 +100,22 @@ def evaluate(
             index = patterns.index[places]
             used = np.zeros(len(source.data), bool)
             used[index] = True
-            transform = _WatchedTransform(bundle.transform, with_quality, progressbar.update)
             prediction = predict(
                 source.data,
                 bundle,
-                transform=transform,
                 navigation_mask=~used,
                 signal_mask=source.signal_mask,
                 static_background=source.static_background,
+                engine=engine,
+                precision=precision,
                 batch_size=batch_size,
+                of_images={_QUALITY: _image_quality} if with_quality else {},
+                on_progress=progressbar.update,
                 show_progressbar=False,
             )
             probabilities[places] = prediction.probabilities[index]
             if with_quality:
-                of_source = np.full(len(source.data), np.nan, np.float32)
-                of_source[used] = np.concatenate(transform.quality)
-                quality[places] = of_source[index]
+                quality[places] = prediction.of_images[_QUALITY][index]
     evaluation = Evaluation(
         patterns,
         bundle.classes,
@@ -131,29 +133,15 @@ def evaluate(
     return evaluation
 
 
-class _WatchedTransform:
-    """Preprocessing that notes the quality of its patterns, so that they are read only once."""
-
-    def __init__(
-        self, transform: PatternTransform, with_quality: bool, update: Callable[[int], object]
-    ) -> None:
-        self.size = transform.size
-        self.quality: list[np.ndarray] = []
-        self._transform, self._with_quality, self._update = transform, with_quality, update
-        self._frequencies = fft_frequency_vectors((self.size, self.size))
-        self._largest_inertia = self._frequencies.sum() / self.size**2
-
-    def __call__(self, *arguments) -> tuple[np.ndarray, np.ndarray]:
-        images, valid = self._transform(*arguments)
-        if self._with_quality:
-            quality = np.full(len(images), np.nan, np.float32)
-            for i in np.flatnonzero(valid):
-                quality[i] = get_image_quality(
-                    images[i, ..., 0], True, self._frequencies, self._largest_inertia
-                )
-            self.quality.append(quality)
-        self._update(len(images))
-        return images, valid
+def _image_quality(images: np.ndarray) -> np.ndarray:
+    """Image quality of preprocessed patterns, not a number where one is constant."""
+    shape = images.shape[1:3]
+    frequencies = fft_frequency_vectors(shape)
+    largest_inertia = frequencies.sum() / np.prod(shape)
+    quality = np.full(len(images), np.nan, np.float32)
+    for i in np.flatnonzero(np.ptp(images, axis=(1, 2, 3)) > 0):
+        quality[i] = get_image_quality(images[i, ..., 0], True, frequencies, largest_inertia)
+    return quality
 
 
 def _warnings(evaluation: Evaluation) -> list[str]:

@@ -29,6 +29,7 @@ from kikuchipy_cnn.models._folder import (
 )
 from kikuchipy_cnn.models.acceleration import in_precision
 from kikuchipy_cnn.models.architectures import build_network
+from kikuchipy_cnn.models.folding import with_features
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 from kikuchipy_cnn.uncertainty.rejection import Detector, Rejection
@@ -156,9 +157,25 @@ class ModelBundle:
             Probabilities, and the kinds of the images if there is a detector.
         """
         if self.detector is None:
-            logits, kinds = self.logits(images), None
-        else:
-            features, logits = self.features_and_logits(images)
+            return self.outputs_of(None, self.logits(images))
+        return self.outputs_of(*self.features_and_logits(images))
+
+    def outputs_of(self, features: np.ndarray | None, logits: np.ndarray) -> Outputs:
+        """Say what the network's values mean.
+
+        Parameters
+        ----------
+        features, logits
+            As :meth:`features_and_logits` returns them. Features are needed only if there is a
+            detector.
+
+        Returns
+        -------
+        outputs
+            As :meth:`outputs` returns them.
+        """
+        kinds = None
+        if self.detector is not None:
             kinds = self.detector(features, logits).astype(np.float32)
         return Outputs(softmax(logits / self.temperature, axis=1).astype(np.float32), kinds)
 
@@ -201,10 +218,7 @@ class ModelBundle:
 
     @cached_property
     def _with_features(self) -> keras.Model:
-        import keras
-
-        last = self.network.layers[-1]
-        return keras.Model(self.network.inputs, [last.input, last.output])
+        return with_features(self.network)
 
     def network_input(self, images: np.ndarray) -> np.ndarray:
         """Give preprocessed patterns as many equal channels as the network takes.
@@ -294,7 +308,7 @@ def bundle_of(
     """
     try:
         classes = classes_from_dict(description)
-        network = _build_in_single_precision(
+        network = build_in_single_precision(
             description["architecture"], tuple(description["input_shape"]), len(classes)
         )
         rejection = description["rejection"]
@@ -317,7 +331,7 @@ def bundle_of(
     return bundle
 
 
-def _build_in_single_precision(*arguments) -> keras.Model:
+def build_in_single_precision(*arguments) -> keras.Model:
     """Build a network whatever precision the user's own networks have."""
     import keras
 

@@ -127,7 +127,21 @@ class Ensemble:
             Probabilities and kinds, what the members do not agree on, and their spread. The kinds
             are the mean of those of the members that have a detector.
         """
-        each = [member.outputs(images) for member in self.members]
+        return self.outputs_of([member.outputs(images) for member in self.members])
+
+    def outputs_of(self, each: Sequence[Outputs]) -> Outputs:
+        """Combine what the members say.
+
+        Parameters
+        ----------
+        each
+            Outputs of each member.
+
+        Returns
+        -------
+        outputs
+            As :meth:`outputs` returns them.
+        """
         probabilities = np.stack([outputs.probabilities for outputs in each])
         kinds = [outputs.kinds for outputs in each if outputs.kinds is not None]
         return Outputs(

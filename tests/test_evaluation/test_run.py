@@ -24,7 +24,9 @@ def noise(label):
 
 class TestEvaluate:
     def test_probabilities_and_quality(self, make, tiny_bundle, noise):
-        found = evaluate(tiny_bundle, noise, batch_size=4, show_progressbar=False)
+        found = evaluate(
+            tiny_bundle, noise, precision="float32", batch_size=4, show_progressbar=False
+        )
         assert (found.level, found.model) == ("space group", "tiny")
         for i in range(len(noise)):
             pattern = np.asarray(noise.sources[noise.source[i]].data[noise.index[i]])

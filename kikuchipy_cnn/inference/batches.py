@@ -1,0 +1,194 @@
+"""Patterns in pieces that fit into memory and suit a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
+from typing import NamedTuple
+
+import dask.array as da
+import numpy as np
+from dask.array.core import normalize_chunks, slices_from_chunks
+
+# Size of the parts of a signal that are read, or copied, at once.
+CHUNK_BYTES = 2**26
+
+
+class RawBatch(NamedTuple):
+    """Patterns as they were read.
+
+    Parameters
+    ----------
+    indices
+        Indices of the patterns into the flattened map, of shape (n,).
+    patterns
+        Patterns of shape (n, rows, columns).
+    """
+
+    indices: np.ndarray
+    patterns: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Preprocessed patterns.
+
+    Parameters
+    ----------
+    indices
+        Indices of the patterns into the flattened map, of shape (n,).
+    images
+        Network input of shape (n, size, size, 1).
+    valid
+        Boolean array of shape (n,), False where a pattern is constant or not finite.
+    """
+
+    indices: np.ndarray
+    images: np.ndarray
+    valid: np.ndarray
+
+
+def raw_batches(data, used: np.ndarray, batch_size: int) -> Iterator[RawBatch]:
+    """Read the patterns of a NumPy or Dask array, chunk by chunk.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    used
+        Boolean array of the navigation shape, True for the patterns to take.
+    batch_size
+        Number of patterns of all batches but the last.
+
+    Yields
+    ------
+    batch
+        Some of the patterns, chunk by chunk.
+    """
+    yield from _batches(_chunks(data, used), batch_size)
+
+
+def preprocessed_batches(
+    data,
+    transform: Callable[..., tuple[np.ndarray, np.ndarray]],
+    *,
+    used: np.ndarray,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | None = None,
+    batch_size: int = 64,
+) -> Iterator[Batch]:
+    """Read and preprocess the patterns of a NumPy or Dask array, chunk by chunk.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    transform
+        Preprocessing, such as a :class:`~kikuchipy_cnn.PatternTransform`.
+    used
+        Boolean array of the navigation shape, True for the patterns to take.
+    signal_mask, static_background
+        As for :func:`~kikuchipy_cnn.inference.predict`.
+    batch_size
+        Number of patterns of all batches but the last.
+
+    Yields
+    ------
+    batch
+        Some of the patterns, chunk by chunk.
+    """
+    for batch in raw_batches(data, used, batch_size):
+        yield Batch(batch.indices, *transform(batch.patterns, signal_mask, static_background))
+
+
+def in_batches(
+    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Call a function of images, batch by batch.
+
+    Parameters
+    ----------
+    function
+        Function of images of shape (batch_size, size, size, 1).
+    images
+        Network input of shape (n, size, size, 1).
+    batch_size
+        Number of images at once.
+
+    Returns
+    -------
+    values
+        What the function returns, of shape (n, ...).
+    """
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        # One shape for all batches: another one would be compiled anew.
+        padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
+        parts.append(function(padded)[: len(batch)])
+    return np.concatenate(parts)
+
+
+def chunks_of(data, limit: int) -> tuple[tuple[int, ...], ...]:
+    """Divide the map of a NumPy or Dask array into parts to read at once.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    limit
+        Size of a part in bytes.
+
+    Returns
+    -------
+    chunks
+        Sizes along each navigation dimension. Where an array has chunks of its own, parts hold
+        several of them or lie within one: what two parts have in common would be read twice.
+    """
+    n = data.ndim - 2
+    previous = data.chunks if isinstance(data, da.Array) else None
+    if previous is not None:
+        # Patterns are taken whole.
+        previous = (*previous[:n], *((size,) for size in data.shape[n:]))
+    return normalize_chunks(
+        ("auto",) * n + (-1, -1), data.shape, limit, data.dtype, previous_chunks=previous
+    )[:n]
+
+
+def _chunks(data, used: np.ndarray) -> Iterator[RawBatch]:
+    shape = data.shape[:-2]
+    numbers = np.arange(prod(shape)).reshape(shape)
+    for window in slices_from_chunks(chunks_of(data, CHUNK_BYTES)):
+        chosen = used[window].ravel()
+        if chosen.any():
+            indices = numbers[window].ravel()
+            patterns = np.asarray(data[window]).reshape(-1, *data.shape[-2:])
+            yield (
+                RawBatch(indices, patterns)
+                if chosen.all()
+                else RawBatch(indices[chosen], patterns[chosen])
+            )
+
+
+def _batches(chunks: Iterable[RawBatch], size: int) -> Iterator[RawBatch]:
+    """Cut and join chunks so that all batches but the last have the same size."""
+    waiting: list[RawBatch] = []
+    n_waiting = 0
+    for indices, patterns in chunks:
+        start = 0
+        while start < len(indices):
+            part = slice(start, start + size - n_waiting)
+            waiting.append(RawBatch(indices[part], patterns[part]))
+            n_waiting += len(indices[part])
+            start = part.stop
+            if n_waiting == size:
+                yield _join(waiting)
+                waiting, n_waiting = [], 0
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(parts: list[RawBatch]) -> RawBatch:
+    if len(parts) == 1:
+        # Most batches lie within a chunk and need no copy.
+        return parts[0]
+    return RawBatch(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -1,0 +1,131 @@
+"""Classification on a Dask cluster."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+
+from kikuchipy_cnn.inference.parts import Task, as_dask, indices_of, lazy_part, windows_of
+from kikuchipy_cnn.inference.run import Found
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def client_to_use(scheduler: str | Client | None, data) -> Client | None:
+    """Find the client whose cluster is to classify.
+
+    Parameters
+    ----------
+    scheduler
+        A client, ``"threads"`` for none, or None for the one that is active, if data are lazy.
+    data
+        Patterns, a NumPy or Dask array.
+
+    Raises
+    ------
+    ValueError
+        If the scheduler is none of these, or the cluster has no workers.
+    """
+    if scheduler is None:
+        client = _active_client() if isinstance(data, da.Array) else None
+    elif scheduler == "threads":
+        client = None
+    elif callable(getattr(scheduler, "scatter", None)):
+        client = scheduler
+    else:
+        raise ValueError(
+            f"scheduler={scheduler!r} is neither 'threads' nor a dask.distributed.Client."
+        )
+    if client is not None:
+        n_threads_of(client)
+    return client
+
+
+def describe_client(client: Client) -> str:
+    """Tell people where a cluster is and how large.
+
+    Parameters
+    ----------
+    client
+        Client.
+    """
+    threads = client.nthreads().values()
+    address = client.scheduler.address
+    return f"{len(threads)} worker(s) with {sum(threads)} thread(s) of {address}"
+
+
+def _active_client() -> Client | None:
+    # Without the module there is no client.
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def n_threads_of(client: Client) -> int:
+    """Number of threads of all workers of a cluster.
+
+    Parameters
+    ----------
+    client
+        Client.
+
+    Raises
+    ------
+    ValueError
+        If it has no workers.
+    """
+    n_threads = sum(client.nthreads().values())
+    if not n_threads:
+        raise ValueError(
+            f"The cluster of {client} has no workers. Start some, or wait for them with "
+            "client.wait_for_workers(1)."
+        )
+    return n_threads
+
+
+def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
+    """Classify the patterns of a map on the workers of a cluster.
+
+    The model is sent to each worker once. A part of the map that was being classified when its
+    worker died is classified on another one; what was finished is here by then.
+
+    Parameters
+    ----------
+    client
+        Client of the cluster.
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    left
+        Boolean array of the navigation shape, True for the patterns to classify.
+    task
+        How to classify them.
+
+    Yields
+    ------
+    found
+        Indices, values and validity of parts, in the order in which they are finished.
+    """
+    from distributed import as_completed
+
+    windows = windows_of(data, left, n_threads_of(client))
+    data = as_dask(data)
+    sent = client.scatter(task, broadcast=True, hash=False)
+    futures = client.compute([lazy_part(data, left, window, sent) for window in windows])
+    indices = {
+        future.key: indices_of(left, window)
+        for future, window in zip(futures, windows, strict=True)
+    }
+    try:
+        for future, (values, valid) in as_completed(futures, with_results=True):
+            yield indices_of(left, window_of[future.key]), values, valid
+            future.release()
+    finally:
+        client.cancel(futures)

@@ -1,0 +1,218 @@
+"""Classification as Dask tasks: of parts of a map, lazily, in any process."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.array.core import slices_from_chunks
+from dask.delayed import Delayed
+from dask.system import CPU_COUNT
+
+from kikuchipy_cnn.inference.batches import CHUNK_BYTES, chunks_of
+from kikuchipy_cnn.inference.results import Prediction, Results
+from kikuchipy_cnn.inference.run import OfImages, classify_batch
+from kikuchipy_cnn.inference.runner import CPU_BATCH_SIZE, Runner
+from kikuchipy_cnn.models.bundle import ModelBundle
+from kikuchipy_cnn.models.ensemble import Ensemble
+from kikuchipy_cnn.models.packing import PackedModel
+
+Window = tuple[slice, ...]
+# Parts per thread that computes them, so that none waits long for the last one.
+_PARTS_PER_THREAD = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all parts of a map have in common.
+
+    Parameters
+    ----------
+    packed
+        Model.
+    settings
+        Arguments of :func:`~kikuchipy_cnn.inference.run.classify_batch`.
+    engine, precision
+        As for :class:`~kikuchipy_cnn.inference.Runner`.
+    batch_size
+        Number of patterns that the network takes at once, or None to find it.
+    name
+        What tells this classification from others.
+    """
+
+    packed: PackedModel
+    settings: Mapping
+    engine: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def windows_of(data, left: np.ndarray, n_threads: int) -> list[Window]:
+    """Divide a map into parts that have patterns to classify.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    left
+        Boolean array of the navigation shape, True for the patterns to classify.
+    n_threads
+        Number of threads that classify.
+    """
+    pattern = prod(data.shape[-2:]) * data.dtype.itemsize
+    fair = prod(data.shape) * data.dtype.itemsize // (_PARTS_PER_THREAD * n_threads)
+    limit = min(CHUNK_BYTES, max(fair, CPU_BATCH_SIZE * pattern))
+    return [window for window in slices_from_chunks(chunks_of(data, limit)) if left[window].any()]
+
+
+def lazy_part(data, left: np.ndarray, window: Window, task) -> Delayed:
+    """Classify a part of a map later.
+
+    Parameters
+    ----------
+    data, left
+        As for :func:`windows_of`.
+    window
+        Part of the map.
+    task
+        A :class:`Task`, or a future of one.
+
+    Returns
+    -------
+    part
+        Values by name and validity of the patterns that are left there.
+    """
+    # Each part is a task of its own name: results are not to be mixed up with those of other maps.
+    return dask.delayed(_classify_part, pure=False)(data[window], left[window], task)
+
+
+def lazy_prediction(
+    data,
+    model: ModelBundle | Ensemble,
+    *,
+    navigation_mask: np.ndarray | None = None,
+    signal_mask: np.ndarray | None = None,
+    static_background: np.ndarray | None = None,
+    of_images: OfImages | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+) -> Delayed:
+    """Classify the patterns of a NumPy or Dask array later, with any of Dask's schedulers.
+
+    Parameters
+    ----------
+    data, model, navigation_mask, signal_mask, static_background, of_images
+        As for :func:`~kikuchipy_cnn.inference.predict`.
+    engine, precision, batch_size
+        As for :class:`~kikuchipy_cnn.inference.Runner`.
+
+    Returns
+    -------
+    prediction
+        A :class:`~kikuchipy_cnn.inference.Prediction`, lazily.
+    """
+    used = np.ones(data.shape[:-2], bool) if navigation_mask is None else ~navigation_mask
+    settings = {
+        "signal_mask": signal_mask,
+        "static_background": static_background,
+        "of_images": {} if of_images is None else of_images,
+    }
+    task = Task(PackedModel(model), settings, engine, precision, batch_size)
+    windows = windows_of(data, used, CPU_COUNT)
+    lazy, shared = as_dask(data), dask.delayed(task, traverse=False)
+    parts = [lazy_part(lazy, used, window, shared) for window in windows]
+    return dask.delayed(_joined)(parts, windows, used)
+
+
+def as_dask(data) -> da.Array:
+    """Return patterns as a Dask array.
+
+    Parameters
+    ----------
+    data
+        Patterns of shape (navigation shape, rows, columns).
+    """
+    if isinstance(data, da.Array):
+        return data
+    return da.from_array(data, chunks=(*("auto",) * (data.ndim - 2), -1, -1), name=False)
+
+
+def indices_of(left: np.ndarray, window: Window) -> np.ndarray:
+    """Indices into the flattened map of the patterns of a part that are left.
+
+    Parameters
+    ----------
+    left, window
+        As for :func:`lazy_part`.
+    """
+    numbers = np.arange(left.size).reshape(left.shape)[window]
+    return numbers[left[window]]
+
+
+_lock = threading.Lock()
+_last: dict[str, Runner] = {}
+
+
+def _runner_of(task: Task) -> Runner:
+    """The one model of this process, which the tasks of all its threads share."""
+    with _lock:
+        if task.name not in _last:
+            _last.clear()
+            _last[task.name] = Runner(
+                task.packed.model,
+                engine=task.engine,
+                precision=task.precision,
+                threads=_threads_of_worker(),
+                batch_size=task.batch_size,
+            )
+        return _last[task.name]
+
+
+def _threads_of_worker() -> int | None:
+    """Number of threads of the worker of a cluster that this runs on, if it does."""
+    try:
+        from distributed import get_worker
+
+        return get_worker().state.nthreads
+    except (ImportError, ValueError):
+        return None
+
+
+def _classify_part(
+    patterns: np.ndarray, left: np.ndarray, task: Task
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    runner = _runner_of(task)
+    patterns = patterns.reshape(-1, *patterns.shape[-2:])
+    if not left.all():
+        patterns = patterns[left.ravel()]
+    parts, valid = [], []
+    for batch in _cut(patterns, runner.batch_size):
+        values, of_batch = classify_batch(runner, batch, **task.settings)
+        parts.append(values)
+        valid.append(of_batch)
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return values, np.concatenate(valid)
+
+
+def _cut(patterns: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(patterns), size):
+        yield patterns[start : start + size]
+
+
+def _joined(
+    parts: Sequence[tuple[dict[str, np.ndarray], np.ndarray]],
+    windows: Sequence[Window],
+    used: np.ndarray,
+) -> Prediction:
+    results = Results(used.shape)
+    for (values, valid), window in zip(parts, windows, strict=True):
+        results.add(indices_of(used, window), values, valid)
+    return results.prediction()
