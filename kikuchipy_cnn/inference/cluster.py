@@ -119,10 +119,7 @@ def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
     data = as_dask(data)
     sent = client.scatter(task, broadcast=True, hash=False)
     futures = client.compute([lazy_part(data, left, window, sent) for window in windows])
-    indices = {
-        future.key: indices_of(left, window)
-        for future, window in zip(futures, windows, strict=True)
-    }
+    window_of = {future.key: window for future, window in zip(futures, windows, strict=True)}
     try:
         for future, (values, valid) in as_completed(futures, with_results=True):
             yield indices_of(left, window_of[future.key]), values, valid
