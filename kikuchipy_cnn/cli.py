@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
 
 if TYPE_CHECKING:
+    from distributed import Client
     from orix.crystal_map import CrystalMap
 
 # Errors that tell the user what to change; anything else is a fault of ours and is shown in full.
@@ -86,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
         "default is not to",
     )
     classify.add_argument("--doubt", type=Path, help="file for a picture of the confidence")
+    classify.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="classify on the Dask cluster of this address, such as tcp://localhost:8786",
+    )
     _add_common_options(classify)
     classify.set_defaults(run=_classify)
 
@@ -136,8 +144,17 @@ def _add_common_options(parser: argparse.ArgumentParser, figure: bool = True) ->
     if figure:
         parser.add_argument("--figure", type=Path, help="file for a picture of the map")
     parser.add_argument(
-        "--batch-size", type=int, default=64, help="patterns at once; default is %(default)s"
+        "--engine",
+        default="auto",
+        help="what runs the network: openvino, keras or, by default, what is fastest here",
     )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="float32, bfloat16, float16 (graphics processors only) or, by default, what the "
+        "processor is fastest with",
+    )
+    parser.add_argument("--batch-size", type=int, help="patterns at once; default is to find it")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
@@ -159,9 +176,17 @@ def _classify(options: argparse.Namespace) -> None:
         raise ValueError(
             f"{options.file} holds a single pattern, which .ang and .ctf cannot: give .h5."
         )
-    xmap = _run_classification(
-        signal, options, prior=_prior(options.prior), pooling_radius=options.pooling_radius
-    )
+    # Results are kept here until the map is written, so that the same command can go on.
+    store = options.output[0].with_name(f"{options.output[0].name}.partial")
+    with _client(options.scheduler) as client:
+        xmap = _run_classification(
+            signal,
+            options,
+            prior=_prior(options.prior),
+            pooling_radius=options.pooling_radius,
+            store=store,
+            scheduler="threads" if client is None else client,
+        )
     for output in options.output:
         io.save(output, xmap, overwrite=options.overwrite)
         print(f"Map: {output}")
@@ -169,6 +194,18 @@ def _classify(options: argparse.Namespace) -> None:
         save_figure(plotting.plot_space_groups(xmap), options.figure)
     if options.doubt is not None:
         save_figure(plotting.plot_confidence(xmap), options.doubt)
+    store.unlink(missing_ok=True)
+
+
+def _client(address: str | None) -> AbstractContextManager[Client | None]:
+    """Client of the cluster of an address, or none."""
+    if address is None:
+        return nullcontext()
+    if find_spec("distributed") is None:
+        raise ImportError("--scheduler needs Dask's clusters: pip install 'dask[distributed]'.")
+    from distributed import Client
+
+    return Client(address, set_as_default=False)
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -235,6 +272,8 @@ def _run_classification(signal, options: argparse.Namespace, **settings) -> Crys
         model,
         max_risk=options.max_risk,
         reject=not options.no_rejection,
+        engine=options.engine,
+        precision=options.precision,
         batch_size=options.batch_size,
         show_progressbar=False if options.no_progress else None,
         **settings,

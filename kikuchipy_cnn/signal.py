@@ -252,17 +252,22 @@ def classify_space_group(
     }
     if not compute:
         return LazyCrystalMap(lazy_prediction(signal.data, model, **settings), outcome)
+    classified: list[int] = []
     start = time.perf_counter()
     prediction = predict(
         signal.data,
         runner,
         store=store,
         client=client,
+        on_progress=classified.append,
         show_progressbar=is_progress_shown(show_progressbar),
         **settings,
     )
     seconds = time.perf_counter() - start
-    print(f"  Classification speed: {n_patterns / seconds:.1f} patterns/s")
+    if sum(classified) < n_patterns:
+        print(f"  From '{os.fspath(store)}': {n_patterns - sum(classified)} patterns")
+    if classified:
+        print(f"  Classification speed: {sum(classified) / seconds:.1f} patterns/s")
     return outcome.crystal_map(prediction)
 
 

@@ -125,12 +125,14 @@ class StoredResults(Results):
     Raises
     ------
     ValueError
-        If there is a file that is not of this job.
+        If there is a file that is not of this job, or no folder for it.
     """
 
     def __init__(self, path: str | os.PathLike, shape: tuple[int, ...], job: Mapping) -> None:
         super().__init__(shape)
         self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise ValueError(f"There is no folder '{self.path.parent}' for '{self.path.name}'.")
         self._job = json.loads(json.dumps(job))
         self._file: h5py.File | None = None
         self._first, self._last = self.done.size, 0

@@ -228,7 +228,8 @@ class ModelBundle:
         images
             As for :meth:`outputs`.
         """
-        return np.repeat(images, self.network.input_shape[-1], axis=-1)
+        n_channels = self.network.input_shape[-1]
+        return images if n_channels == 1 else np.repeat(images, n_channels, axis=-1)
 
     def save(self, folder: str | os.PathLike, overwrite: bool = False) -> Path:
         """Write the bundle to a folder.
