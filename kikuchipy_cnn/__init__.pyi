@@ -8,6 +8,7 @@ from . import (
     simulation,
     training,
     uncertainty,
+    watching,
 )
 from .hierarchy import coarser_map, resolved_map
 from .label_classes import LabelClasses
@@ -40,4 +41,5 @@ __all__ = [
     "simulation",
     "training",
     "uncertainty",
+    "watching",
 ]

@@ -173,9 +173,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="warn if the model was trained on one of these materials",
     )
-    evaluate.add_argument(
-        "--batch-size", type=int, default=64, help="patterns at once; default is %(default)s"
-    )
+    evaluate.add_argument("--batch-size", type=int, help="patterns at once; default is to find it")
     evaluate.add_argument("--overwrite", action="store_true", help="replace existing files")
     evaluate.add_argument("--no-progress", action="store_true", help="show no progress bar")
     evaluate.set_defaults(run=_evaluate)

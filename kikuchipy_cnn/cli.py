@@ -18,6 +18,7 @@ from kikuchipy_cnn._map_commands import add_map_parsers
 from kikuchipy_cnn._signals import load_signal
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
+from kikuchipy_cnn._watch_command import add_watch_parser
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate_parser(commands)
     add_train_parsers(commands)
     add_adapt_parser(commands)
+    add_watch_parser(commands, _add_common_options)
     return parser
 
 

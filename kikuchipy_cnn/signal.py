@@ -201,6 +201,8 @@ def classify_space_group(
         check_integer("batch_size", batch_size, 1)
     check_integer("pooling_radius", pooling_radius, 0)
     check_engine(engine, precision)
+    if store is not None and not compute:
+        raise ValueError(f"store={os.fspath(store)!r} is for compute=True only.")
     # All that can be told without the patterns is told before the long work.
     scan = scan_geometry(signal)
     navigation_shape = signal.axes_manager.navigation_shape[::-1]

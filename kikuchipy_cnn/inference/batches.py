@@ -10,8 +10,12 @@ import dask.array as da
 import numpy as np
 from dask.array.core import normalize_chunks, slices_from_chunks
 
-# Size of the parts of a signal that are read, or copied, at once.
+from kikuchipy_cnn.inference.reading import read
+
+# Size of the parts of a signal that are read, or copied, at once, and of the largest chunk of a
+# lazy signal that is computed as a whole.
 CHUNK_BYTES = 2**26
+LARGEST_CHUNK_BYTES = 2**28
 
 
 class RawBatch(NamedTuple):
@@ -141,17 +145,33 @@ def chunks_of(data, limit: int) -> tuple[tuple[int, ...], ...]:
     Returns
     -------
     chunks
-        Sizes along each navigation dimension. Where an array has chunks of its own, parts hold
-        several of them or lie within one: what two parts have in common would be read twice.
+        Sizes along each navigation dimension. The chunks of a Dask array are taken whole, several
+        at once if they are small: what two parts have in common would be computed twice. Only those
+        that are too large for memory are cut.
     """
     n = data.ndim - 2
-    previous = data.chunks if isinstance(data, da.Array) else None
-    if previous is not None:
-        # Patterns are taken whole.
-        previous = (*previous[:n], *((size,) for size in data.shape[n:]))
-    return normalize_chunks(
-        ("auto",) * n + (-1, -1), data.shape, limit, data.dtype, previous_chunks=previous
-    )[:n]
+    pattern = prod(data.shape[n:]) * data.dtype.itemsize
+    if (
+        isinstance(data, da.Array)
+        and prod(map(max, data.chunks[:n])) * pattern <= LARGEST_CHUNK_BYTES
+    ):
+        return _joined_chunks(data.chunks[:n], limit // pattern)
+    return normalize_chunks(("auto",) * n + (-1, -1), data.shape, limit, data.dtype)[:n]
+
+
+def _joined_chunks(chunks: tuple[tuple[int, ...], ...], limit: int) -> tuple[tuple[int, ...], ...]:
+    """Join neighbouring chunks, along the last dimension first, to at most so many patterns."""
+    joined = [list(sizes) for sizes in chunks]
+    for axis in reversed(range(len(joined))):
+        others = prod(max(sizes) for i, sizes in enumerate(joined) if i != axis)
+        sizes = joined[axis]
+        joined[axis] = sizes[:1]
+        for size in sizes[1:]:
+            if (joined[axis][-1] + size) * others <= limit:
+                joined[axis][-1] += size
+            else:
+                joined[axis].append(size)
+    return tuple(map(tuple, joined))
 
 
 def _chunks(data, used: np.ndarray) -> Iterator[RawBatch]:
@@ -161,7 +181,8 @@ def _chunks(data, used: np.ndarray) -> Iterator[RawBatch]:
         chosen = used[window].ravel()
         if chosen.any():
             indices = numbers[window].ravel()
-            patterns = np.asarray(data[window]).reshape(-1, *data.shape[-2:])
+            (block,) = read(data[window])
+            patterns = block.reshape(-1, *data.shape[-2:])
             yield (
                 RawBatch(indices, patterns)
                 if chosen.all()

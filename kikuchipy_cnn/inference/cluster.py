@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
 
-from kikuchipy_cnn.inference.parts import Task, as_dask, indices_of, lazy_part, windows_of
+from kikuchipy_cnn.inference.parts import Task, as_dask, lazy_parts
+from kikuchipy_cnn.inference.reading import active_client
 from kikuchipy_cnn.inference.run import Found
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def client_to_use(scheduler: str | Client | None, data) -> Client | None:
         If the scheduler is none of these, or the cluster has no workers.
     """
     if scheduler is None:
-        client = _active_client() if isinstance(data, da.Array) else None
+        client = active_client() if isinstance(data, da.Array) else None
     elif scheduler == "threads":
         client = None
     elif callable(getattr(scheduler, "scatter", None)):
@@ -56,17 +56,6 @@ def describe_client(client: Client) -> str:
     threads = client.nthreads().values()
     address = client.scheduler.address
     return f"{len(threads)} worker(s) with {sum(threads)} thread(s) of {address}"
-
-
-def _active_client() -> Client | None:
-    # Without the module there is no client.
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        return distributed.default_client()
-    except ValueError:
-        return None
 
 
 def n_threads_of(client: Client) -> int:
@@ -94,8 +83,8 @@ def n_threads_of(client: Client) -> int:
 def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
     """Classify the patterns of a map on the workers of a cluster.
 
-    The model is sent to each worker once. A part of the map that was being classified when its
-    worker died is classified on another one; what was finished is here by then.
+    The model is sent to each worker once. What was being read or classified when a
+    worker died is done again on another one; what was finished is here by then.
 
     Parameters
     ----------
@@ -115,14 +104,14 @@ def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
     """
     from distributed import as_completed
 
-    windows = windows_of(data, left, n_threads_of(client))
-    data = as_dask(data)
+    lazy = as_dask(data)
     sent = client.scatter(task, broadcast=True, hash=False)
-    futures = client.compute([lazy_part(data, left, window, sent) for window in windows])
-    window_of = {future.key: window for future, window in zip(futures, windows, strict=True)}
+    parts = lazy_parts(lazy, left, sent, n_threads_of(client))
+    futures = client.compute([part.outputs for part in parts])
+    indices = {future.key: part.indices for future, part in zip(futures, parts, strict=True)}
     try:
         for future, (values, valid) in as_completed(futures, with_results=True):
-            yield indices_of(left, window_of[future.key]), values, valid
+            yield indices.pop(future.key), values, valid
             future.release()
     finally:
         client.cancel(futures)

@@ -119,7 +119,7 @@ def compiled(
     """
     check_engine(engine, precision)
     if engine == "auto":
-        engine = "openvino" if _is_openvino_best() else "keras"
+        engine = "openvino" if precision != "float16" and _is_openvino_best() else "keras"
     make = _openvino_engine if engine == "openvino" else _keras_engine
     key = (_digest(network), engine, precision, threads)
     with _lock:
@@ -137,7 +137,16 @@ _kept: OrderedDict[tuple, Engine] = OrderedDict()
 
 def _digest(network: keras.Model) -> bytes:
     """What tells networks apart: their weights may change between two calls."""
-    digest = hashlib.sha256(json.dumps(network.get_config(), sort_keys=True).encode())
+    import keras
+
+    makers = {id(layer.output): i for i, layer in enumerate(network.layers)}
+    structure = []
+    for layer in network.layers:
+        # Layers without a name of their own are numbered on and on.
+        config = {key: value for key, value in layer.get_config().items() if key != "name"}
+        inputs = [makers.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
+        structure.append((type(layer).__name__, config, inputs))
+    digest = hashlib.sha256(json.dumps(structure, sort_keys=True, default=str).encode())
     for weight in network.get_weights():
         digest.update(np.ascontiguousarray(weight).data)
     return digest.digest()

@@ -6,7 +6,8 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import ceil, prod
+from typing import NamedTuple
 
 import dask
 import dask.array as da
@@ -23,7 +24,6 @@ from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.models.ensemble import Ensemble
 from kikuchipy_cnn.models.packing import PackedModel
 
-Window = tuple[slice, ...]
 # Parts per thread that computes them, so that none waits long for the last one.
 _PARTS_PER_THREAD = 8
 
@@ -54,8 +54,26 @@ class Task:
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def windows_of(data, left: np.ndarray, n_threads: int) -> list[Window]:
-    """Divide a map into parts that have patterns to classify.
+class Part(NamedTuple):
+    """Some of the patterns of a map, to be classified in one task.
+
+    Parameters
+    ----------
+    indices
+        Indices of the patterns into the flattened map.
+    outputs
+        Values by name and validity of the patterns, lazily.
+    """
+
+    indices: np.ndarray
+    outputs: Delayed
+
+
+def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[Part]:
+    """Divide a map into parts that are classified later.
+
+    Each chunk is one task, whose patterns are shared out to several: chunks are computed once, and
+    all threads have something to do.
 
     Parameters
     ----------
@@ -63,34 +81,31 @@ def windows_of(data, left: np.ndarray, n_threads: int) -> list[Window]:
         Patterns of shape (navigation shape, rows, columns).
     left
         Boolean array of the navigation shape, True for the patterns to classify.
+    task
+        A :class:`Task`, lazily, or a future of one.
     n_threads
         Number of threads that classify.
-    """
-    pattern = prod(data.shape[-2:]) * data.dtype.itemsize
-    fair = prod(data.shape) * data.dtype.itemsize // (_PARTS_PER_THREAD * n_threads)
-    limit = min(CHUNK_BYTES, max(fair, CPU_BATCH_SIZE * pattern))
-    return [window for window in slices_from_chunks(chunks_of(data, limit)) if left[window].any()]
-
-
-def lazy_part(data, left: np.ndarray, window: Window, task) -> Delayed:
-    """Classify a part of a map later.
-
-    Parameters
-    ----------
-    data, left
-        As for :func:`windows_of`.
-    window
-        Part of the map.
-    task
-        A :class:`Task`, or a future of one.
 
     Returns
     -------
-    part
-        Values by name and validity of the patterns that are left there.
+    parts
+        Parts that together have all patterns that are left.
     """
+    numbers = np.arange(left.size).reshape(left.shape)
+    n_fair = max(CPU_BATCH_SIZE, ceil(int(left.sum()) / (_PARTS_PER_THREAD * n_threads)))
     # Each part is a task of its own name: results are not to be mixed up with those of other maps.
-    return dask.delayed(_classify_part, pure=False)(data[window], left[window], task)
+    read, classify = dask.delayed(_read, pure=False), dask.delayed(_classify_part, pure=False)
+    parts = []
+    limit = min(CHUNK_BYTES, n_fair * prod(data.shape[-2:]) * data.dtype.itemsize)
+    for window in slices_from_chunks(chunks_of(data, limit)):
+        chosen = left[window]
+        indices = numbers[window][chosen]
+        if len(indices):
+            patterns = read(data[window], None if chosen.all() else chosen)
+            for start in range(0, len(indices), n_fair):
+                here = slice(start, start + n_fair)
+                parts.append(Part(indices[here], classify(patterns, here, task)))
+    return parts
 
 
 def lazy_prediction(
@@ -126,10 +141,11 @@ def lazy_prediction(
         "of_images": {} if of_images is None else of_images,
     }
     task = Task(PackedModel(model), settings, engine, precision, batch_size)
-    windows = windows_of(data, used, CPU_COUNT)
-    lazy, shared = as_dask(data), dask.delayed(task, traverse=False)
-    parts = [lazy_part(lazy, used, window, shared) for window in windows]
-    return dask.delayed(_joined)(parts, windows, used)
+    shared = dask.delayed(task, traverse=False)
+    parts = lazy_parts(as_dask(data), used, shared, CPU_COUNT)
+    return dask.delayed(_joined)(
+        [part.outputs for part in parts], [part.indices for part in parts], used
+    )
 
 
 def as_dask(data) -> da.Array:
@@ -143,18 +159,6 @@ def as_dask(data) -> da.Array:
     if isinstance(data, da.Array):
         return data
     return da.from_array(data, chunks=(*("auto",) * (data.ndim - 2), -1, -1), name=False)
-
-
-def indices_of(left: np.ndarray, window: Window) -> np.ndarray:
-    """Indices into the flattened map of the patterns of a part that are left.
-
-    Parameters
-    ----------
-    left, window
-        As for :func:`lazy_part`.
-    """
-    numbers = np.arange(left.size).reshape(left.shape)[window]
-    return numbers[left[window]]
 
 
 _lock = threading.Lock()
@@ -186,15 +190,18 @@ def _threads_of_worker() -> int | None:
         return None
 
 
+def _read(patterns: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
+    """Chosen patterns of a chunk, of shape (n, rows, columns)."""
+    flat = patterns.reshape(-1, *patterns.shape[-2:])
+    return flat if chosen is None else flat[chosen.ravel()]
+
+
 def _classify_part(
-    patterns: np.ndarray, left: np.ndarray, task: Task
+    patterns: np.ndarray, here: slice, task: Task
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     runner = _runner_of(task)
-    patterns = patterns.reshape(-1, *patterns.shape[-2:])
-    if not left.all():
-        patterns = patterns[left.ravel()]
     parts, valid = [], []
-    for batch in _cut(patterns, runner.batch_size):
+    for batch in _cut(patterns[here], runner.batch_size):
         values, of_batch = classify_batch(runner, batch, **task.settings)
         parts.append(values)
         valid.append(of_batch)
@@ -209,10 +216,10 @@ def _cut(patterns: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _joined(
     parts: Sequence[tuple[dict[str, np.ndarray], np.ndarray]],
-    windows: Sequence[Window],
+    indices: Sequence[np.ndarray],
     used: np.ndarray,
 ) -> Prediction:
     results = Results(used.shape)
-    for (values, valid), window in zip(parts, windows, strict=True):
-        results.add(indices_of(used, window), values, valid)
-    return results.prediction()
+    for (values, valid), of_part in zip(parts, indices, strict=True):
+        results.add(of_part, values, valid)
+    return results.prediction(used)

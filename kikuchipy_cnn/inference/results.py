@@ -89,17 +89,24 @@ class Results:
     def close(self) -> None:
         """Leave what is on disk as it is."""
 
-    def prediction(self) -> Prediction:
-        """Return the values as those of a map."""
+    def prediction(self, used: np.ndarray) -> Prediction:
+        """Return the values as those of a map.
+
+        Parameters
+        ----------
+        used
+            Boolean array of the navigation shape, False where there is to be none.
+        """
+        valid = self.valid.reshape(self.shape) & used
         outputs = {}
         for name in Outputs._fields:
             if name in self.values:
                 outputs[name] = self._of_map(name)
-                outputs[name][~self.valid.reshape(self.shape)] = np.nan
+                outputs[name][~valid] = np.nan
         of_images = {
             name: self._of_map(name) for name in self.values if name not in Outputs._fields
         }
-        return Prediction(Outputs(**outputs), self.valid.reshape(self.shape), of_images)
+        return Prediction(Outputs(**outputs), valid, of_images)
 
     def _of_map(self, name: str) -> np.ndarray:
         values = self.values[name]

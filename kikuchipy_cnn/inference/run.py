@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 import numpy as np
+from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -16,6 +17,7 @@ from kikuchipy_cnn._background import in_background
 from kikuchipy_cnn.inference.batches import raw_batches
 from kikuchipy_cnn.inference.results import Prediction, Results, StoredResults
 from kikuchipy_cnn.inference.runner import Runner
+from kikuchipy_cnn.inference.sampling import sample_patterns
 from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.models.ensemble import Ensemble, members_of
 from kikuchipy_cnn.models.packing import PackedModel
@@ -23,6 +25,9 @@ from kikuchipy_cnn.models.packing import PackedModel
 OfImages = Mapping[str, Callable[[np.ndarray], np.ndarray]]
 # Batches beyond those in work that wait for a thread.
 _WAITING = 2
+# One thread preprocesses while another one waits for the network, and as many as an accelerator may
+# need to be kept at work.
+_LEAST_THREADS, _MOST_THREADS = 2, 16
 
 
 def predict(
@@ -95,7 +100,7 @@ def predict(
         "of_images": of_images,
     }
     if not n_left:
-        return results.prediction()
+        return results.prediction(used)
     how = {"engine": engine, "precision": precision, "batch_size": batch_size}
     if client is None:
         if not isinstance(model, Runner):
@@ -105,7 +110,8 @@ def predict(
         from kikuchipy_cnn.inference.cluster import classified_on
         from kikuchipy_cnn.inference.parts import Task
 
-        found = classified_on(client, data, left, Task(PackedModel(model), settings, **how))
+        packed = PackedModel(model.model if isinstance(model, Runner) else model)
+        found = classified_on(client, data, left, Task(packed, settings, **how))
     n_used = int(used.sum())
     with tqdm(
         total=n_used, initial=n_used - n_left, unit="pattern", disable=not show_progressbar
@@ -124,7 +130,7 @@ def predict(
             # Work that has begun ends before what it gave is put away.
             found.close()
             results.close()
-    return results.prediction()
+    return results.prediction(used)
 
 
 def _how_to_go_on(n_done: int, n_used: int, store: str | os.PathLike | None) -> str:
@@ -177,7 +183,9 @@ Found = Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]
 def _classified_here(data, left: np.ndarray, runner: Runner, settings: Mapping) -> Found:
     """Yield indices, values and validity of batches, in the order in which they are finished."""
     classify = partial(classify_batch, runner, **settings)
-    n_threads = max(2, runner.concurrency)
+    n_threads = max(_LEAST_THREADS, runner.concurrency)
+    if runner.on_accelerator:
+        n_threads = max(n_threads, min(CPU_COUNT, _MOST_THREADS))
     running: dict[Future, np.ndarray] = {}
     batches = in_background(raw_batches(data, left, runner.batch_size), ahead=1)
     # Threads of their own for each small product of matrices would be in each other's way.
@@ -217,7 +225,7 @@ def _results(
             "temperature": [one.temperature for one in (model, *members_of(model))],
             "shape": list(data.shape),
             "data type": str(data.dtype),
-            "patterns": _digest(*_ends(data)),
+            "patterns": _digest(sample_patterns(data)),
             "signal mask": _digest(signal_mask),
             "static background": _digest(static_background),
             "further values": sorted(of_images),
@@ -230,12 +238,6 @@ def _weights(model: ModelBundle | Ensemble) -> Iterator[np.ndarray]:
         yield from member.network.get_weights()
         if member.detector is not None:
             yield from member.detector.to_arrays().values()
-
-
-def _ends(data) -> list[np.ndarray]:
-    """First and last pattern, by which a map is told from others of the same shape."""
-    n = data.ndim - 2
-    return [np.asarray(data[(i,) * n]) for i in (0, -1)]
 
 
 def _digest(*arrays: np.ndarray | None) -> str:

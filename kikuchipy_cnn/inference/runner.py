@@ -70,6 +70,11 @@ class Runner:
         return min(engine.concurrency for engine in self.engines)
 
     @property
+    def on_accelerator(self) -> bool:
+        """Whether it runs on something else than the CPU."""
+        return any(engine.on_accelerator for engine in self.engines)
+
+    @property
     def description(self) -> str:
         """Engine and precision, for people."""
         return " and ".join(dict.fromkeys(map(str, self.engines)))
@@ -99,7 +104,8 @@ class Runner:
     ) -> tuple[np.ndarray, ...]:
         """Call a function of images in batches of one size, smaller ones once memory runs out."""
         parts, start = [], 0
-        while start < len(images):
+        # Of no images, too, something has to tell the shape of the outputs.
+        while start < len(images) or not parts:
             size = self.batch_size
             batch = images[start : start + size]
             n = len(batch)
@@ -127,7 +133,7 @@ class Runner:
             )
 
     def _find_batch_size(self, n_patterns: int | None) -> int:
-        if not any(engine.on_accelerator for engine in self.engines):
+        if not self.on_accelerator:
             return CPU_BATCH_SIZE
         largest = _LARGEST_BATCH_SIZE if n_patterns is None else n_patterns
         first, member = self.engines[0], members_of(self.model)[0]
@@ -157,7 +163,8 @@ def find_batch_size(
     Returns
     -------
     batch_size
-        A doubling of 64, or *largest* if that is smaller. It fits into memory.
+        A doubling of 64, or *largest* if that is smaller. Where memory does not suffice for the
+        first one, half of it.
     """
     size = best = min(CPU_BATCH_SIZE, largest)
     best_rate = 0.0

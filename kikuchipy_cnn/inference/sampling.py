@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-import dask
 import numpy as np
 
+from kikuchipy_cnn.inference.reading import read
 from kikuchipy_cnn.preprocessing import find_circular_mask
 
 # Patterns looked at to find the detector's mask and whether the static background is still there.
@@ -32,7 +32,7 @@ def sample_patterns(data, navigation_mask: np.ndarray | None = None) -> np.ndarr
     used = np.arange(prod(shape)) if navigation_mask is None else np.flatnonzero(~navigation_mask)
     chosen = used[np.unique(np.linspace(0, len(used) - 1, _N_SAMPLED).astype(int))]
     # Computed together, so that what they have in common is computed once.
-    patterns = dask.compute(*(data[np.unravel_index(i, shape)] for i in chosen))
+    patterns = read(*(data[np.unravel_index(i, shape)] for i in chosen))
     return np.stack(patterns).astype(np.float32)
 
 

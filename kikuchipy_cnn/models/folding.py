@@ -140,6 +140,7 @@ def _foldable(network: keras.Model) -> dict[str, tuple]:
         before = makers.get(id(layer.input))
         if (
             isinstance(before, linear_layers)
+            and layer.axis in (-1, len(layer.output.shape) - 1)
             and uses[id(layer.input)] == 1
             and before.activation is keras.activations.linear
         ):

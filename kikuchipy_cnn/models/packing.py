@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import fields
-from functools import cached_property
 
 import numpy as np
 
 from kikuchipy_cnn.models.bundle import ModelBundle, build_in_single_precision
 from kikuchipy_cnn.models.ensemble import Ensemble
 
+# Threads of a worker share what it was sent.
+_lock = threading.RLock()
+
 
 class PackedModel:
     """A model that can be pickled, with the weights as they are.
 
-    Keras is not needed to unpickle it, only to unpack it.
+    Keras is not needed to unpickle it, nor to send it on, only to unpack it.
 
     Parameters
     ----------
@@ -23,29 +26,42 @@ class PackedModel:
     """
 
     def __init__(self, model: ModelBundle | Ensemble) -> None:
-        self.model = model
+        self._model: ModelBundle | Ensemble | None = model
+        self._packed: dict | None = None
 
     def __getstate__(self) -> dict:
-        model = self.model
-        own = {field.name: getattr(model, field.name) for field in fields(model)}
-        if isinstance(model, Ensemble):
-            own["members"] = [PackedModel(member) for member in model.members]
-        else:
-            network = own.pop("network")
-            own["weights"] = [np.asarray(weight) for weight in network.get_weights()]
-            own["input_shape"] = network.input_shape[1:]
-        return own
+        with _lock:
+            return _pack(self._model) if self._packed is None else self._packed
 
-    def __setstate__(self, own: dict) -> None:
-        self._own = own
+    def __setstate__(self, packed: dict) -> None:
+        self._model, self._packed = None, packed
 
-    @cached_property
+    @property
     def model(self) -> ModelBundle | Ensemble:
         """The model, built on first use."""
-        own = self.__dict__.pop("_own")
-        if "members" in own:
-            return Ensemble(**(own | {"members": [packed.model for packed in own["members"]]}))
-        weights, shape = own.pop("weights"), own.pop("input_shape")
-        network = build_in_single_precision(own["architecture"], shape, len(own["classes"]))
-        network.set_weights(weights)
-        return ModelBundle(network=network, **own)
+        with _lock:
+            if self._model is None:
+                self._model, self._packed = _unpack(self._packed), None
+            return self._model
+
+
+def _pack(model: ModelBundle | Ensemble) -> dict:
+    own = {field.name: getattr(model, field.name) for field in fields(model)}
+    if isinstance(model, Ensemble):
+        own["members"] = [PackedModel(member) for member in model.members]
+    else:
+        network = own.pop("network")
+        own["weights"] = [np.asarray(weight) for weight in network.get_weights()]
+        own["input_shape"] = network.input_shape[1:]
+    return own
+
+
+def _unpack(own: dict) -> ModelBundle | Ensemble:
+    if "members" in own:
+        return Ensemble(**(own | {"members": [packed.model for packed in own["members"]]}))
+    others = {key: value for key, value in own.items() if key not in ("weights", "input_shape")}
+    network = build_in_single_precision(
+        own["architecture"], own["input_shape"], len(own["classes"])
+    )
+    network.set_weights(own["weights"])
+    return ModelBundle(network=network, **others)

@@ -1,0 +1,5 @@
+"""Classification of patterns while they come."""
+
+from kikuchipy_cnn.watching.stream import PatternStream, Round
+
+__all__ = ["PatternStream", "Round"]
