@@ -256,15 +256,20 @@ def classify_space_group(
         return LazyCrystalMap(lazy_prediction(signal.data, model, **settings), outcome)
     classified: list[int] = []
     start = time.perf_counter()
-    prediction = predict(
-        signal.data,
-        runner,
-        store=store,
-        client=client,
-        on_progress=classified.append,
-        show_progressbar=is_progress_shown(show_progressbar),
-        **settings,
-    )
+    try:
+        prediction = predict(
+            signal.data,
+            runner,
+            store=store,
+            client=client,
+            on_progress=classified.append,
+            show_progressbar=is_progress_shown(show_progressbar),
+            **settings,
+        )
+    except KeyboardInterrupt:
+        if store is None:
+            print("Interrupted. With store='results.h5', what is done would have been kept.")
+        raise
     seconds = time.perf_counter() - start
     if sum(classified) < n_patterns:
         print(f"  From '{os.fspath(store)}': {n_patterns - sum(classified)} patterns")

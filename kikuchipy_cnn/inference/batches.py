@@ -10,11 +10,11 @@ import dask.array as da
 import numpy as np
 from dask.array.core import normalize_chunks, slices_from_chunks
 
-from kikuchipy_cnn.inference.reading import read
+from kikuchipy_cnn.inference.reading import is_plain, read
 
 # Size of the parts of a signal that are read, or copied, at once, and of the largest chunk of a
 # lazy signal that is computed as a whole.
-CHUNK_BYTES = 2**26
+CHUNK_BYTES = 2**25
 LARGEST_CHUNK_BYTES = 2**28
 
 
@@ -177,11 +177,12 @@ def _joined_chunks(chunks: tuple[tuple[int, ...], ...], limit: int) -> tuple[tup
 def _chunks(data, used: np.ndarray) -> Iterator[RawBatch]:
     shape = data.shape[:-2]
     numbers = np.arange(prod(shape)).reshape(shape)
+    plain = is_plain(data)
     for window in slices_from_chunks(chunks_of(data, CHUNK_BYTES)):
         chosen = used[window].ravel()
         if chosen.any():
             indices = numbers[window].ravel()
-            (block,) = read(data[window])
+            (block,) = read(data[window], in_one_thread=plain)
             patterns = block.reshape(-1, *data.shape[-2:])
             yield (
                 RawBatch(indices, patterns)

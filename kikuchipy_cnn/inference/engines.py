@@ -183,6 +183,8 @@ def _openvino_engine(network: keras.Model, precision: str, threads: int | None) 
             # Batches side by side leave each other no gaps, which threads of one batch do.
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
+            # Preprocessing runs beside it; threads bound to a core would wait for it there.
+            "ENABLE_CPU_PINNING": False,
         },
     )
     own = threading.local()

@@ -92,7 +92,9 @@ def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[P
         Parts that together have all patterns that are left.
     """
     numbers = np.arange(left.size).reshape(left.shape)
-    n_fair = max(CPU_BATCH_SIZE, ceil(int(left.sum()) / (_PARTS_PER_THREAD * n_threads)))
+    # Whole batches, as others are filled up.
+    n_batches = ceil(int(left.sum()) / (_PARTS_PER_THREAD * n_threads * CPU_BATCH_SIZE))
+    n_fair = n_batches * CPU_BATCH_SIZE
     # Each part is a task of its own name: results are not to be mixed up with those of other maps.
     read, classify = dask.delayed(_read, pure=False), dask.delayed(_classify_part, pure=False)
     parts = []
@@ -165,7 +167,7 @@ _lock = threading.Lock()
 _last: dict[str, Runner] = {}
 
 
-def _runner_of(task: Task) -> Runner:
+def _runner_of(task: Task, n_patterns: int) -> Runner:
     """The one model of this process, which the tasks of all its threads share."""
     with _lock:
         if task.name not in _last:
@@ -176,6 +178,7 @@ def _runner_of(task: Task) -> Runner:
                 precision=task.precision,
                 threads=_threads_of_worker(),
                 batch_size=task.batch_size,
+                n_patterns=n_patterns,
             )
         return _last[task.name]
 
@@ -199,7 +202,8 @@ def _read(patterns: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
 def _classify_part(
     patterns: np.ndarray, here: slice, task: Task
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    runner = _runner_of(task)
+    # All parts but the last of a chunk have as many patterns.
+    runner = _runner_of(task, here.stop - here.start)
     parts, valid = [], []
     for batch in _cut(patterns[here], runner.batch_size):
         values, of_batch = classify_batch(runner, batch, **task.settings)

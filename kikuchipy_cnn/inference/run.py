@@ -124,22 +124,17 @@ def predict(
                     on_progress(len(indices))
         except KeyboardInterrupt:
             progressbar.close()
-            print(_how_to_go_on(int(results.done[used.ravel()].sum()), n_used, store))
+            if store is not None:
+                print(
+                    f"Interrupted: {results.done[used.ravel()].sum()} of {n_used} patterns are in "
+                    f"'{os.fspath(store)}'. The same call goes on from there."
+                )
             raise
         finally:
             # Work that has begun ends before what it gave is put away.
             found.close()
             results.close()
     return results.prediction(used)
-
-
-def _how_to_go_on(n_done: int, n_used: int, store: str | os.PathLike | None) -> str:
-    if store is None:
-        return "Interrupted. With store='results.h5', what is done would have been kept."
-    return (
-        f"Interrupted: {n_done} of {n_used} patterns are in '{os.fspath(store)}'. The same call "
-        "goes on from there."
-    )
 
 
 def classify_batch(
