@@ -43,7 +43,6 @@ PRECISIONS = ("float32", "bfloat16")
 N_FILE = 20_000
 # Slow enough that the clock does not matter, quick enough that rounds follow each other closely.
 ROUND_SECONDS = 4.0
-N_ROUNDS = 3
 DETECTOR_RATES = "5,000 to 6,700"
 DICTIONARY_SIZE = 100_000
 N_MAP = 2000
@@ -79,7 +78,7 @@ def repeated_rate(function: Callable[[], int]) -> float:
     return n / (time.perf_counter() - start)
 
 
-def routes(names: list[str]) -> None:
+def routes(names: list[str], n_rounds: int) -> None:
     """Networks alone."""
     print("| model | engine | patterns/s | against `predict` |\n|---|---|---|---|")
     for name in names:
@@ -100,7 +99,7 @@ def routes(names: list[str]) -> None:
         for runner in runners.values():
             bare_rate(runner, images, len(images))
         rates: dict[str, list[float]] = {"`predict`, float32": []} | {key: [] for key in runners}
-        for _ in range(N_ROUNDS):
+        for _ in range(n_rounds):
             rates["`predict`, float32"].append(repeated_rate(plain))
             for key, runner in runners.items():
                 rates[key].append(
@@ -126,7 +125,9 @@ def file_of_noise(work: Path, n: int, size: int) -> Path:
     return path
 
 
-def pipeline(names: list[str], sizes: list[int], n: int, engines: list[str], work: Path) -> None:
+def pipeline(
+    names: list[str], sizes: list[int], n: int, engines: list[str], work: Path, n_rounds: int
+) -> None:
     """From a file to a map, against the engine alone."""
     print("| model | engine | pattern | network alone | from file to map | ratio |")
     print("|---|---|---|---|---|---|")
@@ -144,7 +145,7 @@ def pipeline(names: list[str], sizes: list[int], n: int, engines: list[str], wor
                     signal.classify_space_group(model, engine=engine, show_progressbar=False)
 
                 bare, found = [], []
-                for _ in range(N_ROUNDS):
+                for _ in range(n_rounds):
                     bare.append(bare_rate(runner, images, n))
                     with quiet():
                         found.append(n / machine.seconds_of(whole))
@@ -253,6 +254,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="names of packaged models, or folders of bundles")
     parser.add_argument("--sizes", type=int, nargs="+", default=[60, 240])
     parser.add_argument("--patterns", type=int, default=N_FILE, help="in a file")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
     parser.add_argument("--engines", nargs="+", default=["auto"])
     parser.add_argument("--work", type=Path, default=Path("work"), help="folder for files")
     parser.add_argument("--seen", type=int, default=8, help="patterns of each phase trained on")
@@ -261,9 +263,11 @@ def main() -> None:
     names = options.models or ["xception_fewshot", "fast_fewshot"]
     print(f"{machine.describe()}\n")
     if options.what == "routes":
-        routes(names)
+        routes(names, options.rounds)
     elif options.what == "pipeline":
-        pipeline(names, options.sizes, options.patterns, options.engines, options.work)
+        pipeline(
+            names, options.sizes, options.patterns, options.engines, options.work, options.rounds
+        )
     elif options.what == "precision":
         precision(names, options.seen, options.left_out)
     else:

@@ -31,7 +31,8 @@ def importance(signal, index, bundle, **options):
 
 def probabilities(signal, bundle, **options):
     """Those of the map, of shape (points, classes)."""
-    xmap = signal.classify_space_group(bundle, reject=False, show_progressbar=False, **options)
+    settings = {"reject": False, "precision": "float32", "show_progressbar": False}
+    xmap = signal.classify_space_group(bundle, **settings, **options)
     return np.stack([xmap.prop[name] for name in bundle.classes.properties], axis=-1)
 
 
