@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +86,20 @@ def check_figure(path: Path, overwrite: bool) -> None:
     if path.suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"Suffix {path.suffix!r} of '{path}' must be one of {', '.join(formats)}.")
     io.check_destination(path, overwrite)
+
+
+def check_all_different(paths: Sequence[Path]) -> None:
+    """Raise ValueError if two paths lead to the same file.
+
+    Parameters
+    ----------
+    paths
+        Files to read or to write.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path, place in zip(paths, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise ValueError(f"'{path}' is given for more than one file. Give another name.")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

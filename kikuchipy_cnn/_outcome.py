@@ -67,12 +67,8 @@ class Outcome:
         print(_counts(judgement.reasons))
         n_invalid = int((self.used & ~prediction.valid).sum())
         if n_invalid:
-            warnings.warn(
-                f"{n_invalid} of {self.used.sum()} patterns are constant or have values that are "
-                "not finite. They are not indexed.",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
+            message = invalid_warning(n_invalid, self.used.sum())
+            warnings.warn(message, UserWarning, stacklevel=stacklevel)
         if self.prior is not None:
             message = contradiction_warning(judgement.properties["evidence_ratio"])
             if message is not None:
@@ -86,6 +82,22 @@ class Outcome:
             rotations=self.rotations,
             properties=judgement.properties,
         )
+
+
+def invalid_warning(n_invalid: int, n: int) -> str:
+    """Tell how many of some patterns cannot be classified.
+
+    Parameters
+    ----------
+    n_invalid
+        Number of these.
+    n
+        Number of all.
+    """
+    return (
+        f"{n_invalid} of {n} patterns are constant or have values that are not finite. They are "
+        "not indexed."
+    )
 
 
 class LazyCrystalMap:

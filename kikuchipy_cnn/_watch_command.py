@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kikuchipy_cnn._files import check_figure, replacing
+from kikuchipy_cnn._files import check_all_different, check_figure, replacing
+from kikuchipy_cnn._signals import model_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,7 @@ def _watch(options: argparse.Namespace) -> None:
     _check_files(options)
     stream = PatternStream(
         options.path,
-        _model(options.model),
+        model_names(options),
         max_risk=options.max_risk,
         reject=not options.no_rejection,
         static_background=None if options.background is None else _image(options.background),
@@ -110,6 +111,8 @@ def _watch(options: argparse.Namespace) -> None:
         shape=None if options.shape is None else tuple(options.shape),
         interval=options.interval,
         timeout=options.timeout,
+        engine=options.engine,
+        precision=options.precision,
         batch_size=options.batch_size,
     )
     print(f"Watching '{options.path}'. Ctrl-C ends it and writes the map.")
@@ -120,11 +123,6 @@ def _watch(options: argparse.Namespace) -> None:
         raise KeyboardInterrupt
     if stream.ended == "timeout":
         print(f"Nothing has come for {options.timeout:g} s.")
-
-
-def _model(names: list[str] | None) -> str | list[str]:
-    names = names or ["xception_fewshot"]
-    return names if len(names) > 1 else names[0]
 
 
 def _follow(stream: PatternStream, options: argparse.Namespace) -> None:
@@ -216,12 +214,11 @@ def _check_files(options: argparse.Namespace) -> None:
     if options.figure is not None:
         check_figure(options.figure, options.overwrite)
         written.append(options.figure)
+    check_all_different([options.path, *written])
     watched = options.path.resolve()
-    places = [path.resolve() for path in written]
-    for path, place in zip(written, places, strict=True):
-        if place == watched or places.count(place) > 1:
-            raise ValueError(f"'{path}' is given for more than one file. Give another name.")
-        folder = watched.parent if has_wildcards(watched) else watched
+    folder = watched.parent if has_wildcards(watched) else watched
+    for path in written:
+        place = path.resolve()
         is_like_patterns = place.suffix.lower() in (*IMAGE_SUFFIXES, *FILE_SUFFIXES)
         if place.parent == folder and is_like_patterns:
             raise ValueError(

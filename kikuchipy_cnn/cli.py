@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from kikuchipy_cnn._adapt_command import add_adapt_parser
 from kikuchipy_cnn._explain_command import add_explain_parser
-from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._files import check_all_different, check_figure, save_figure
 from kikuchipy_cnn._map_commands import add_map_parsers
-from kikuchipy_cnn._signals import load_signal
+from kikuchipy_cnn._signals import load_signal, model_names
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
 from kikuchipy_cnn._watch_command import add_watch_parser
@@ -167,10 +167,11 @@ def _classify(options: argparse.Namespace) -> None:
     # Everything that can fail without the patterns fails before they are read.
     for output in options.output:
         io.check_output(output, options.overwrite)
-    for figure in (options.figure, options.doubt):
-        if figure is not None:
-            check_figure(figure, options.overwrite)
-    _check_all_different(options)
+    figures = [figure for figure in (options.figure, options.doubt) if figure is not None]
+    for figure in figures:
+        check_figure(figure, options.overwrite)
+    # Neither may the patterns be overwritten, nor one result by another.
+    check_all_different([Path(options.file), *options.output, *figures])
     signal = load_signal(options.file)
     if signal.axes_manager.navigation_size <= 1 and any(
         output.suffix.lower() in (".ang", ".ctf") for output in options.output
@@ -267,8 +268,7 @@ def _run_classification(signal, options: argparse.Namespace, **settings) -> Crys
     from kikuchipy_cnn.crystal_map import summary_table
     from kikuchipy_cnn.models import as_model
 
-    names = options.model or ["xception_fewshot"]
-    model = as_model(names if len(names) > 1 else names[0])
+    model = as_model(model_names(options))
     xmap = classify_space_group(
         signal,
         model,
@@ -282,13 +282,3 @@ def _run_classification(signal, options: argparse.Namespace, **settings) -> Crys
     )
     print(summary_table(xmap, model.classes))
     return xmap
-
-
-def _check_all_different(options: argparse.Namespace) -> None:
-    """Neither may the patterns be overwritten, nor one result by another."""
-    paths = [Path(options.file), *options.output]
-    paths += [figure for figure in (options.figure, options.doubt) if figure is not None]
-    resolved = [path.resolve() for path in paths]
-    for path, place in zip(paths, resolved, strict=True):
-        if resolved.count(place) > 1:
-            raise ValueError(f"'{path}' is given for more than one file. Give another name.")

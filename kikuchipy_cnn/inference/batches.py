@@ -126,10 +126,52 @@ def in_batches(
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        # One shape for all batches: another one would be compiled anew.
-        padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
-        parts.append(function(padded)[: len(batch)])
+        parts.append(function(filled_up(batch, batch_size))[: len(batch)])
     return np.concatenate(parts)
+
+
+def filled_up(batch: np.ndarray, size: int) -> np.ndarray:
+    """Fill up a batch with black images.
+
+    All batches are to have one shape, as a network would be compiled anew for another one.
+
+    Parameters
+    ----------
+    batch
+        Images of shape (n, size, size, channels), at most *size* of them.
+    size
+        Number of images.
+    """
+    n = len(batch)
+    return batch if n == size else np.pad(batch, ((0, size - n), (0, 0), (0, 0), (0, 0)))
+
+
+def windows_of(
+    data, used: np.ndarray, limit: int
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray, np.ndarray]]:
+    """Divide a map into windows, and leave out those of which nothing is used.
+
+    Parameters
+    ----------
+    data, limit
+        As for :func:`chunks_of`.
+    used
+        Boolean array of the navigation shape, True for the patterns to take.
+
+    Yields
+    ------
+    window
+        Part of the map.
+    chosen
+        Which of its patterns are used, of its shape.
+    indices
+        Indices of these into the flattened map.
+    """
+    numbers = np.arange(used.size).reshape(used.shape)
+    for window in slices_from_chunks(chunks_of(data, limit)):
+        chosen = used[window]
+        if chosen.any():
+            yield window, chosen, numbers[window][chosen]
 
 
 def chunks_of(data, limit: int) -> tuple[tuple[int, ...], ...]:
@@ -175,20 +217,29 @@ def _joined_chunks(chunks: tuple[tuple[int, ...], ...], limit: int) -> tuple[tup
 
 
 def _chunks(data, used: np.ndarray) -> Iterator[RawBatch]:
-    shape = data.shape[:-2]
-    numbers = np.arange(prod(shape)).reshape(shape)
     plain = is_plain(data)
-    for window in slices_from_chunks(chunks_of(data, CHUNK_BYTES)):
-        chosen = used[window].ravel()
-        if chosen.any():
-            indices = numbers[window].ravel()
-            (block,) = read(data[window], in_one_thread=plain)
-            patterns = block.reshape(-1, *data.shape[-2:])
-            yield (
-                RawBatch(indices, patterns)
-                if chosen.all()
-                else RawBatch(indices[chosen], patterns[chosen])
-            )
+    for window, chosen, indices in windows_of(data, used, CHUNK_BYTES):
+        (block,) = read(data[window], in_one_thread=plain)
+        yield RawBatch(indices, chosen_patterns(block, chosen))
+
+
+def chosen_patterns(block: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the patterns of a part of a map that are used, without a copy if these are all.
+
+    Parameters
+    ----------
+    block
+        Patterns of shape (..., rows, columns).
+    chosen
+        Boolean array of shape (...).
+
+    Returns
+    -------
+    patterns
+        Patterns of shape (n, rows, columns).
+    """
+    patterns = block.reshape(-1, *block.shape[-2:])
+    return patterns if chosen.all() else patterns[chosen.ravel()]
 
 
 def _batches(chunks: Iterable[RawBatch], size: int) -> Iterator[RawBatch]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from dask.system import CPU_COUNT
 
 from kikuchipy_cnn.models.devices import find_device
 from kikuchipy_cnn.models.folding import (
@@ -171,7 +172,7 @@ def _openvino_engine(network: keras.Model, precision: str, threads: int | None) 
             f"engine='openvino' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()!r}."
         )
     core = openvino.Core()
-    threads = threads or _n_cores()
+    threads = threads or CPU_COUNT
     if precision == "auto":
         abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bfloat16" if "BF16" in abilities else "float32"
@@ -284,9 +285,3 @@ def _limit_tensorflow(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         return
-
-
-def _n_cores() -> int:
-    from dask.system import CPU_COUNT
-
-    return CPU_COUNT

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import dask
 import dask.array as da
 import numpy as np
-from dask.array.core import slices_from_chunks
 from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
-from kikuchipy_cnn.inference.batches import CHUNK_BYTES, chunks_of
+from kikuchipy_cnn.inference.batches import CHUNK_BYTES, chosen_patterns, windows_of
 from kikuchipy_cnn.inference.results import Prediction, Results
 from kikuchipy_cnn.inference.run import OfImages, classify_batch
 from kikuchipy_cnn.inference.runner import CPU_BATCH_SIZE, Runner
@@ -91,22 +90,21 @@ def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[P
     parts
         Parts that together have all patterns that are left.
     """
-    numbers = np.arange(left.size).reshape(left.shape)
     # Whole batches, as others are filled up.
     n_batches = ceil(int(left.sum()) / (_PARTS_PER_THREAD * n_threads * CPU_BATCH_SIZE))
     n_fair = n_batches * CPU_BATCH_SIZE
     # Each part is a task of its own name: results are not to be mixed up with those of other maps.
-    read, classify = dask.delayed(_read, pure=False), dask.delayed(_classify_part, pure=False)
+    read, classify = (
+        dask.delayed(chosen_patterns, pure=False),
+        dask.delayed(_classify_part, pure=False),
+    )
     parts = []
     limit = min(CHUNK_BYTES, n_fair * prod(data.shape[-2:]) * data.dtype.itemsize)
-    for window in slices_from_chunks(chunks_of(data, limit)):
-        chosen = left[window]
-        indices = numbers[window][chosen]
-        if len(indices):
-            patterns = read(data[window], None if chosen.all() else chosen)
-            for start in range(0, len(indices), n_fair):
-                here = slice(start, start + n_fair)
-                parts.append(Part(indices[here], classify(patterns, here, task)))
+    for window, chosen, indices in windows_of(data, left, limit):
+        patterns = read(data[window], chosen)
+        for start in range(0, len(indices), n_fair):
+            here = slice(start, start + n_fair)
+            parts.append(Part(indices[here], classify(patterns, here, task)))
     return parts
 
 
@@ -191,12 +189,6 @@ def _threads_of_worker() -> int | None:
         return get_worker().state.nthreads
     except (ImportError, ValueError):
         return None
-
-
-def _read(patterns: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
-    """Chosen patterns of a chunk, of shape (n, rows, columns)."""
-    flat = patterns.reshape(-1, *patterns.shape[-2:])
-    return flat if chosen is None else flat[chosen.ravel()]
 
 
 def _classify_part(

@@ -83,11 +83,8 @@ class Results:
         self.valid[indices] = valid
         self.done[indices] = True
 
-    def flush(self) -> None:
-        """Put what there is where it is kept, which is here."""
-
     def close(self) -> None:
-        """Leave what is on disk as it is."""
+        """Put what there is where it is kept, which is here."""
 
     def prediction(self, used: np.ndarray) -> Prediction:
         """Return the values as those of a map.

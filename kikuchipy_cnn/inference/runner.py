@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kikuchipy_cnn.inference.batches import filled_up
 from kikuchipy_cnn.inference.engines import Engine, compiled
 from kikuchipy_cnn.models.bundle import ModelBundle, Outputs
 from kikuchipy_cnn.models.ensemble import Ensemble, members_of
@@ -109,11 +110,8 @@ class Runner:
             size = self.batch_size
             batch = images[start : start + size]
             n = len(batch)
-            if n < size:
-                # One shape for all batches: another one would be compiled anew.
-                batch = np.pad(batch, ((0, size - n), (0, 0), (0, 0), (0, 0)))
             try:
-                parts.append([values[:n] for values in forward(batch)])
+                parts.append([values[:n] for values in forward(filled_up(batch, size))])
             except Exception as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise

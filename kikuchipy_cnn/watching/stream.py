@@ -15,6 +15,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap
 
 from kikuchipy_cnn._checks import check_integer
+from kikuchipy_cnn._outcome import invalid_warning
 from kikuchipy_cnn.inference import check_engine
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.watching.classifier import Classifier
@@ -219,12 +220,8 @@ class PatternStream:
         if source is not None:
             yield from self._rounds(source)
         if self._classifier.n_invalid:
-            warnings.warn(
-                f"{self._classifier.n_invalid} of {self._classifier.n_done} patterns are constant "
-                "or have values that are not finite. They are not indexed.",
-                UserWarning,
-                stacklevel=2,
-            )
+            message = invalid_warning(self._classifier.n_invalid, self._classifier.n_done)
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def _wait_for_source(self) -> Source | None:
         start, looked = time.monotonic(), time.time()
