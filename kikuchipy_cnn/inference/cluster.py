@@ -10,9 +10,10 @@ import numpy as np
 from kikuchipy_cnn.inference.parts import Task, as_dask, lazy_parts
 from kikuchipy_cnn.inference.reading import active_client
 from kikuchipy_cnn.inference.run import Found
+from kikuchipy_cnn.models.packing import PackedModel
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 
 def client_to_use(scheduler: str | Client | None, data) -> Client | None:
@@ -80,11 +81,11 @@ def n_threads_of(client: Client) -> int:
     return n_threads
 
 
-def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
+def classified_on(client: Client, data, left: np.ndarray, packed: PackedModel, task: Task) -> Found:
     """Classify the patterns of a map on the workers of a cluster.
 
-    The model is sent to each worker once. What was being read or classified when a
-    worker died is done again on another one; what was finished is here by then.
+    The model is sent to each worker once, and stays there for the next map. What was being read or
+    classified when a worker died is done again on another one; what was finished is here by then.
 
     Parameters
     ----------
@@ -94,6 +95,8 @@ def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
         Patterns of shape (navigation shape, rows, columns).
     left
         Boolean array of the navigation shape, True for the patterns to classify.
+    packed
+        Model.
     task
         How to classify them.
 
@@ -105,8 +108,9 @@ def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
     from distributed import as_completed
 
     lazy = as_dask(data)
+    model = _sent_model(client, packed)
     sent = client.scatter(task, broadcast=True, hash=False)
-    parts = lazy_parts(lazy, left, sent, n_threads_of(client))
+    parts = lazy_parts(lazy, left, model, sent, n_threads_of(client))
     futures = client.compute([part.outputs for part in parts])
     indices = {future.key: part.indices for future, part in zip(futures, parts, strict=True)}
     try:
@@ -115,3 +119,19 @@ def classified_on(client: Client, data, left: np.ndarray, task: Task) -> Found:
             future.release()
     finally:
         client.cancel(futures)
+
+
+# The model that workers hold, and what tells it from others.
+_last: tuple[str, Future] | None = None
+
+
+def _sent_model(client: Client, packed: PackedModel) -> Future:
+    global _last
+    if _last is not None:
+        digest, future = _last
+        # It is gone if the cluster was restarted or the client closed.
+        if digest == packed.digest and future.client is client and future.status == "finished":
+            return future
+    future = client.scatter(packed, broadcast=True, hash=False)
+    _last = (packed.digest, future)
+    return future

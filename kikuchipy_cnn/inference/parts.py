@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, prod
 from typing import NamedTuple
 
@@ -29,28 +28,22 @@ _PARTS_PER_THREAD = 8
 
 @dataclass(frozen=True)
 class Task:
-    """What all parts of a map have in common.
+    """How all parts of a map are classified.
 
     Parameters
     ----------
-    packed
-        Model.
     settings
         Arguments of :func:`~kikuchipy_cnn.inference.run.classify_batch`.
     engine, precision
         As for :class:`~kikuchipy_cnn.inference.Runner`.
     batch_size
         Number of patterns that the network takes at once, or None to find it.
-    name
-        What tells this classification from others.
     """
 
-    packed: PackedModel
     settings: Mapping
     engine: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
-    name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Part(NamedTuple):
@@ -68,7 +61,7 @@ class Part(NamedTuple):
     outputs: Delayed
 
 
-def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[Part]:
+def lazy_parts(data: da.Array, left: np.ndarray, packed, task, n_threads: int) -> list[Part]:
     """Divide a map into parts that are classified later.
 
     Each chunk is one task, whose patterns are shared out to several: chunks are computed once, and
@@ -80,8 +73,10 @@ def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[P
         Patterns of shape (navigation shape, rows, columns).
     left
         Boolean array of the navigation shape, True for the patterns to classify.
+    packed
+        A :class:`~kikuchipy_cnn.models.packing.PackedModel`, lazily, or a future of one.
     task
-        A :class:`Task`, lazily, or a future of one.
+        A :class:`Task`, likewise.
     n_threads
         Number of threads that classify.
 
@@ -104,7 +99,7 @@ def lazy_parts(data: da.Array, left: np.ndarray, task, n_threads: int) -> list[P
         patterns = read(data[window], chosen)
         for start in range(0, len(indices), n_fair):
             here = slice(start, start + n_fair)
-            parts.append(Part(indices[here], classify(patterns, here, task)))
+            parts.append(Part(indices[here], classify(patterns, here, packed, task)))
     return parts
 
 
@@ -140,9 +135,11 @@ def lazy_prediction(
         "static_background": static_background,
         "of_images": {} if of_images is None else of_images,
     }
-    task = Task(PackedModel(model), settings, engine, precision, batch_size)
-    shared = dask.delayed(task, traverse=False)
-    parts = lazy_parts(as_dask(data), used, shared, CPU_COUNT)
+    packed, task = (
+        dask.delayed(shared, traverse=False)
+        for shared in (PackedModel(model), Task(settings, engine, precision, batch_size))
+    )
+    parts = lazy_parts(as_dask(data), used, packed, task, CPU_COUNT)
     return dask.delayed(_joined)(
         [part.outputs for part in parts], [part.indices for part in parts], used
     )
@@ -162,23 +159,27 @@ def as_dask(data) -> da.Array:
 
 
 _lock = threading.Lock()
-_last: dict[str, Runner] = {}
+_last: dict[tuple, Runner] = {}
 
 
-def _runner_of(task: Task, n_patterns: int) -> Runner:
-    """The one model of this process, which the tasks of all its threads share."""
+def _runner_of(packed: PackedModel, task: Task, n_patterns: int) -> Runner:
+    """The one model of this process, which the tasks of all its threads share.
+
+    It stays for the next map that is classified alike.
+    """
+    how = (packed.digest, task.engine, task.precision, task.batch_size, n_patterns)
     with _lock:
-        if task.name not in _last:
+        if how not in _last:
             _last.clear()
-            _last[task.name] = Runner(
-                task.packed.model,
+            _last[how] = Runner(
+                packed.model,
                 engine=task.engine,
                 precision=task.precision,
                 threads=_threads_of_worker(),
                 batch_size=task.batch_size,
                 n_patterns=n_patterns,
             )
-        return _last[task.name]
+        return _last[how]
 
 
 def _threads_of_worker() -> int | None:
@@ -192,10 +193,10 @@ def _threads_of_worker() -> int | None:
 
 
 def _classify_part(
-    patterns: np.ndarray, here: slice, task: Task
+    patterns: np.ndarray, here: slice, packed: PackedModel, task: Task
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     # All parts but the last of a chunk have as many patterns.
-    runner = _runner_of(task, here.stop - here.start)
+    runner = _runner_of(packed, task, here.stop - here.start)
     parts, valid = [], []
     for batch in _cut(patterns[here], runner.batch_size):
         values, of_batch = classify_batch(runner, batch, **task.settings)

@@ -111,7 +111,7 @@ def predict(
         from kikuchipy_cnn.inference.parts import Task
 
         packed = PackedModel(model.model if isinstance(model, Runner) else model)
-        found = classified_on(client, data, left, Task(packed, settings, **how))
+        found = classified_on(client, data, left, packed, Task(settings, **how))
     n_used = int(used.sum())
     with tqdm(
         total=n_used, initial=n_used - n_left, unit="pattern", disable=not show_progressbar

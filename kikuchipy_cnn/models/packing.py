@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import threading
 from dataclasses import fields
 
@@ -28,13 +30,22 @@ class PackedModel:
     def __init__(self, model: ModelBundle | Ensemble) -> None:
         self._model: ModelBundle | Ensemble | None = model
         self._packed: dict | None = None
+        self._digest: str | None = None
 
     def __getstate__(self) -> dict:
         with _lock:
-            return _pack(self._model) if self._packed is None else self._packed
+            packed = _pack(self._model) if self._packed is None else self._packed
+            if self._digest is None:
+                self._digest = _digest(packed)
+            return {"packed": packed, "digest": self._digest}
 
-    def __setstate__(self, packed: dict) -> None:
-        self._model, self._packed = None, packed
+    def __setstate__(self, state: dict) -> None:
+        self._model, self._packed, self._digest = None, state["packed"], state["digest"]
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other models, in all processes."""
+        return self.__getstate__()["digest"]
 
     @property
     def model(self) -> ModelBundle | Ensemble:
@@ -54,6 +65,14 @@ def _pack(model: ModelBundle | Ensemble) -> dict:
         own["weights"] = [np.asarray(weight) for weight in network.get_weights()]
         own["input_shape"] = network.input_shape[1:]
     return own
+
+
+def _digest(packed: dict) -> str:
+    buffers: list[pickle.PickleBuffer] = []
+    digest = hashlib.sha256(pickle.dumps(packed, protocol=5, buffer_callback=buffers.append))
+    for buffer in buffers:
+        digest.update(buffer.raw())
+    return digest.hexdigest()
 
 
 def _unpack(own: dict) -> ModelBundle | Ensemble:

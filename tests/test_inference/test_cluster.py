@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -15,6 +16,8 @@ from kikuchipy.signals import EBSD, LazyEBSD
 
 from kikuchipy_cnn.inference import client_to_use, describe_client, predict
 from kikuchipy_cnn.inference.cluster import n_threads_of
+from kikuchipy_cnn.inference.parts import Task
+from kikuchipy_cnn.models.packing import PackedModel
 
 distributed = pytest.importorskip("distributed")
 
@@ -150,8 +153,8 @@ class TestResult:
             there(client, data, tiny_bundle)
         assert nothing_to_do(client)
 
-    def test_weights_are_unpacked_once(self, client, many, tiny_bundle):
-        """By each process, however many parts it classifies."""
+    def test_model_stays_with_the_workers(self, client, many, tiny_bundle, monkeypatch):
+        """It is sent once and unpacked once by each process, for all maps that follow."""
 
         def count():
             from kikuchipy_cnn.models import packing
@@ -170,11 +173,46 @@ class TestResult:
 
             return packing.n_built
 
+        sent, scatter = [], client.scatter
+
+        def spy(data, **how):
+            sent.append(type(data))
+            return scatter(data, **how)
+
+        monkeypatch.setattr(client, "scatter", spy)
         client.run(count)
-        steps = []
-        there(client, many, tiny_bundle, on_progress=steps.append)
-        assert len(steps) >= 8
-        assert list(client.run(counted).values()) == [1, 1]
+        # A model of its own: other tests may have sent the other one.
+        model = replace(tiny_bundle, temperature=0.9)
+        for n_maps in (1, 2):
+            steps = []
+            found = there(client, many, model, on_progress=steps.append)
+            assert_same(found, here(many, model))
+            assert len(steps) >= 8
+            assert list(client.run(counted).values()) == [1, 1]
+            assert (sent.count(PackedModel), sent.count(Task)) == (1, n_maps)
+
+    def test_changed_model(self, client, many, tiny_bundle):
+        """Of the same name, and the same object."""
+        model = replace(tiny_bundle, temperature=0.8)
+        there(client, many, model)
+        model.temperature = 2.0
+        assert_same(there(client, many, model), here(many, model))
+
+    def test_restarted(self, many, tiny_bundle):
+        """Workers that have lost the model are sent it again."""
+        with (
+            distributed.LocalCluster(
+                n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+            ) as cluster,
+            distributed.Client(cluster, set_as_default=False) as own,
+        ):
+            expected = there(own, many, tiny_bundle)
+            cluster.scale(0)
+            while own.nthreads():
+                time.sleep(0.05)
+            cluster.scale(1)
+            own.wait_for_workers(1)
+            assert_same(there(own, many, tiny_bundle), expected)
 
     # A bug when written: parts that are smaller than the chunks compute these anew.
     def test_chunks_are_computed_once(self, client, many, tiny_bundle, tmp_path):

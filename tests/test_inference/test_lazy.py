@@ -1,5 +1,7 @@
 """The method of signals: what it says of its engine, and maps that are computed later."""
 
+from dataclasses import replace
+
 import dask
 import dask.array as da
 import numpy as np
@@ -130,6 +132,8 @@ class TestLater:
             return block
 
         fake_engine(forward)
+        # A model of its own: this process may have compiled the other one.
+        tiny_bundle = replace(tiny_bundle, name="watched")
         data = da.from_array(patterns, chunks=(1, 1, 48, 48)).map_blocks(watch, dtype=np.uint8)
         read.clear()
         later = classify(LazyEBSD(data), tiny_bundle, compute=False)
