@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ import kikuchipy as kp
 import numpy as np
 from kikuchipy.signals import EBSD
 from papers.materials import MATERIALS
+from records import write_record
 
 from kikuchipy_cnn.evaluation import Evaluation, evaluate, expected_calibration_error
 from kikuchipy_cnn.models import ModelBundle, load_model
@@ -69,7 +69,7 @@ def visibility() -> dict[str, float]:
 
 def disturbances(level: str) -> Disturbances:
     """Imperfections of a level. A map tells the shape of its detector, which is square here."""
-    return replace(Disturbances.of_level(level), circular=0.0, wide=0.0)
+    return Disturbances.of_level(level).of_whole_detector()
 
 
 def measure(model: ModelBundle, n_seen: int, n_left_out: int, seed: int, real: Path) -> dict:
@@ -291,11 +291,6 @@ def _found(signals: Iterable[EBSD], model: ModelBundle, number: int) -> dict:
     return {"class": number, "counts": dict(counts), "n": n, "mean": float(mean)}
 
 
-def plain(number: np.generic) -> int | float:
-    """Python's own number for JSON."""
-    return number.item()
-
-
 def report(result: dict) -> str:
     """Tables in Markdown."""
     parts = [
@@ -393,7 +388,7 @@ def main() -> None:
         if options.output is not None:
             options.output.mkdir(parents=True, exist_ok=True)
             file = options.output / f"{model.name}.json"
-            file.write_text(json.dumps(result, indent=1, default=plain) + "\n")
+            write_record(file, result)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ from packaged_model import (
     recalls,
     some_groups,
 )
+from records import write_record
 
 from kikuchipy_cnn import PatternTransform
-from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn.models import build_network
 from kikuchipy_cnn.models.acceleration import with_fused_normalisation, with_input_size
 from kikuchipy_cnn.models.statistics import BatchStatistics
@@ -100,7 +100,7 @@ def curve(options: argparse.Namespace) -> None:
         row |= measure(network, size, task, Disturbances(), levels, options.patterns)
         rows.append(row)
         print(row, flush=True)
-    _write(options.output, rows)
+    write_record(options.output, rows)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -147,7 +147,7 @@ def compare(options: argparse.Namespace) -> None:
         row |= measure(network, size, task, mild["mild"], mild, options.patterns)
         rows.append(row)
         print(row, flush=True)
-        _write(options.output, rows)
+        write_record(options.output, rows)
 
 
 def draw(options: argparse.Namespace) -> None:
@@ -184,11 +184,6 @@ def _draw_comparison(ax, rows: list[dict]) -> None:
     ax.set(ylim=(0, 1), title=f"after {minutes:.1f} minutes each, mild imperfections")
     ax.set_xticks(places, names, fontsize="x-small")
     ax.legend(fontsize="x-small")
-
-
-def _write(path: Path, rows: list[dict]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def main() -> None:

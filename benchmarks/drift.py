@@ -12,7 +12,6 @@ models know, and a phase that is none of their classes.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,8 +19,8 @@ from pathlib import Path
 
 import accuracy
 import numpy as np
-from accuracy import plain
 from kikuchipy.signals import EBSD
+from records import write_record
 
 from kikuchipy_cnn.evaluation import wilson_interval
 from kikuchipy_cnn.models import Ensemble, as_model
@@ -239,7 +238,7 @@ def main() -> None:
     for case, disturbances in conditions().items():
         if options.cases is None or case in options.cases:
             rows.append(run(model, case, disturbances, options.work, options.seed))
-            options.output.write_text(json.dumps(rows, indent=1, default=plain) + "\n")
+            write_record(options.output, rows)
             print(f"{case}: {rows[-1]['seconds']:.0f} s\n{report(rows)}\n", flush=True)
     if options.figure is not None:
         draw(rows, options.figure)

@@ -15,7 +15,6 @@ from packaged weights, on the same few simulated patterns, and compares their fi
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 from kikuchipy.detectors import EBSDDetector
 from orix.quaternion import Rotation
 from real_and_simulated import REAL_PATTERNS, ferrite, full_size, nickel, refine, silicon
+from records import write_record
 
 from kikuchipy_cnn import ModelBundle, load_model
 from kikuchipy_cnn.explanation import (
@@ -262,7 +262,7 @@ def measure_where(options: argparse.Namespace) -> None:
                 )[:, 0].tolist()
             rows.append(row)
             print(summary(row), flush=True)
-        options.output.write_text(json.dumps(rows, indent=1))
+        write_record(options.output, rows)
     print_tables(rows)
 
 
@@ -410,7 +410,7 @@ def simulate_of_classes(classes, n: int) -> LabelledPatterns:
         n,
         shape=(71, 71),
         # Round detectors would each need a mask of their own.
-        disturbances=replace(Disturbances.of_level("low"), circular=0.0),
+        disturbances=Disturbances.of_level("low").of_whole_detector(),
         show_progressbar=False,
     )
 

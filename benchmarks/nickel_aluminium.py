@@ -28,13 +28,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import kikuchipy as kp
 import numpy as np
 from orix.crystal_map import CrystalMap, PhaseList, create_coordinate_arrays
 from orix.quaternion import Orientation, Rotation
+from records import write_record
 
 from kikuchipy_cnn import classify_space_group, io, plotting
 from kikuchipy_cnn._files import replacing
@@ -154,7 +154,7 @@ def crystal_map(quaternions: np.ndarray, phase_id: np.ndarray, phases: dict) -> 
 
 def simulate(level: str, work: Path) -> None:
     """Simulate the map, the other area and the other materials with the noise of a level."""
-    imperfections = replace(Disturbances.of_level(level), circular=0, wide=0)
+    imperfections = Disturbances.of_level(level).of_whole_detector()
     camera = Cameras.draw(imperfections, 1, np.random.default_rng(CAMERA_SEED))
     detector = kp.detectors.EBSDDetector(**DETECTOR)
     areas = (area(1), area(2), (strangers(3), None, None))
@@ -347,7 +347,7 @@ def run(work: Path, levels: list[str], methods: list[str], output: Path) -> None
             row = in_process(["method", level, method, "--work", str(work)])
             results["rows"].append(row)
             print(f"{level}: {row['method']}: {row['accuracy']:.3f}, {row['seconds']:.0f} s")
-            output.write_text(json.dumps(results, indent=1))
+            write_record(output, results)
 
 
 def in_process(arguments: list[str]) -> dict:

@@ -29,6 +29,7 @@ import numpy as np
 import uncertainty
 from accuracy import LEAST_VISIBLE, REAL_PATTERNS
 from accuracy import PAPERS as _PAPERS_NAMES
+from records import write_record
 from scipy.ndimage import gaussian_filter
 
 from kikuchipy_cnn import PatternTransform, SpaceGroupClasses
@@ -384,7 +385,7 @@ def save(
     network.save_weights(temporary)
     os.replace(temporary, folder / "network.weights.h5")
     record = {"stages": stages, "architecture": architecture or stages[-1]["architecture"]}
-    (folder / "training.json").write_text(json.dumps(record, indent=2))
+    write_record(folder / "training.json", record)
 
 
 def some_groups(
@@ -462,9 +463,7 @@ def evaluate(options: argparse.Namespace) -> None:
     bundle = load_bundle(folder)
     start = time.time()
     result = accuracy.measure(bundle, options.seen, options.left_out, 11, REAL_PATTERNS)
-    (options.work / f"{options.name}.json").write_text(
-        json.dumps(result, indent=1, default=accuracy.plain)
-    )
+    write_record(options.work / f"{options.name}.json", result)
     bundle.card = write_card(bundle, stages, task, result)
     bundle.save(folder, overwrite=True)
     print(f"{bundle.card}\nBundle: {folder}, measured in {time.time() - start:.0f} s")
@@ -477,7 +476,7 @@ def package(options: argparse.Namespace) -> None:
     file = PACKAGED / "sha256.json"
     checksums = json.loads(file.read_text())
     checksums[bundle.name] = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
-    file.write_text(json.dumps(checksums, indent=2, sort_keys=True) + "\n")
+    write_record(file, dict(sorted(checksums.items())))
     print(f"{bundle!r} is packaged in {folder}")
 
 
@@ -503,9 +502,7 @@ def ensemble(options: argparse.Namespace) -> None:
     folder = model.save(options.into, overwrite=True)
     model = load_bundle(folder)
     result = accuracy.measure(model, options.seen, options.left_out, 11, REAL_PATTERNS)
-    options.into.with_suffix(".json").write_text(
-        json.dumps(result, indent=1, default=accuracy.plain)
-    )
+    write_record(options.into.with_suffix(".json"), result)
     model.card = write_ensemble_card(model, stages, result)
     model.save(folder, overwrite=True)
     print(model.card)

@@ -26,10 +26,11 @@ from pathlib import Path
 import accuracy
 import kikuchipy as kp
 import numpy as np
-from accuracy import REAL_PATTERNS, plain
+from accuracy import REAL_PATTERNS
 from kikuchipy.signals import EBSD
 from matplotlib.figure import Figure
 from orix.crystal_map import PhaseList
+from records import write_record
 from scipy.special import softmax
 from scipy.stats import spearmanr
 
@@ -692,7 +693,7 @@ def _measure(options: argparse.Namespace) -> None:
             model = prepare(model)
         result = measure(model, options.seen, options.left_out, options.real)
         file = options.output / f"{model.name}.json"
-        file.write_text(json.dumps(result, indent=1, default=plain) + "\n")
+        write_record(file, result)
         print(f"{report(result)}\n\n({time.time() - start:.0f} s)\n", flush=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._files import check_all_different, check_figure, save_figure
 from kikuchipy_cnn._signals import load_signal
 
 _BACKGROUND = 100
@@ -92,9 +92,8 @@ def _explain(options: argparse.Namespace) -> None:
     _check_options(options)
     phase = _phase(options.phase)
     models = [as_model(name) for name in (options.model, options.compare) if name is not None]
+    check_all_different([Path(options.file), options.output])
     signal = load_signal(options.file)
-    if options.output.resolve() == Path(options.file).resolve():
-        raise ValueError(f"'{options.output}' is the file of the patterns. Give another name.")
     attributions = [
         explain_patterns(signal, options.index, model, options.method, **_settings(options))
         for model in models
@@ -140,7 +139,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _phase(name: str | None):
-    from kikuchipy_cnn._simulate_commands import read_phase
+    from kikuchipy_cnn._phase_options import read_phase
     from kikuchipy_cnn.simulation.phases import load_phase_table
 
     return None if name is None else read_phase(name, load_phase_table())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,10 +39,66 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_destination(filename: str | Path, overwrite: bool | None = None) -> None:
+    """Raise an error if a file of any format cannot be written.
+
+    Parameters
+    ----------
+    filename
+        File to write.
+    overwrite
+        Whether to overwrite an existing file. None is the same as
+        False.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, \
+    IsADirectoryError, PermissionError
+        As :func:`~kikuchipy_cnn.io.check_output`.
+    ValueError
+        If *overwrite* is not None or a boolean.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.io import check_destination
+    >>> check_destination("scores.csv")
+    >>> check_destination("no_such_folder/scores.csv")
+    Traceback (most recent call last):
+    FileNotFoundError: Folder ... of 'scores.csv' does not exist: make it
+    """
+    path = Path(filename)
+    if overwrite not in (None, True, False):
+        raise ValueError(f"overwrite {overwrite!r} must be None, True or False")
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder: give the name of a file")
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{str(path)!r} exists: pass overwrite=True to replace it, or give another name"
+        )
+
+    folder = path.resolve().parent
+    if not folder.exists():
+        raise FileNotFoundError(f"Folder {str(folder)!r} of {path.name!r} does not exist: make it")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{str(folder)!r} is not a folder: write {path.name!r} elsewhere")
+    try:
+        # os.access() tells root that everything can be written to
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"Folder {str(folder)!r} of {path.name!r} cannot be written to ({error.strerror}): "
+            "give another one"
+        ) from error
+
+
 def write_csv(
-    path: str | os.PathLike, header: Iterable[str], rows: Iterable[Iterable[object]]
+    path: str | os.PathLike,
+    header: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    overwrite: bool = True,
 ) -> None:
-    """Write a table of comma-separated values, in the place of another where there is one.
+    """Write a table of comma-separated values.
 
     Parameters
     ----------
@@ -51,7 +108,15 @@ def write_csv(
         Names of the columns.
     rows
         Values, as many in each row.
+    overwrite
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError
+        As :func:`check_destination`.
     """
+    check_destination(path, overwrite)
     with (
         replacing(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -74,18 +139,16 @@ def check_figure(path: Path, overwrite: bool) -> None:
     Raises
     ------
     FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError
-        As :func:`~kikuchipy_cnn.io.check_destination`.
+        As :func:`check_destination`.
     ValueError
         If Matplotlib does not write files of this suffix.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from kikuchipy_cnn import io
-
     formats = sorted(FigureCanvasAgg.get_supported_filetypes())
     if path.suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"Suffix {path.suffix!r} of '{path}' must be one of {', '.join(formats)}.")
-    io.check_destination(path, overwrite)
+    check_destination(path, overwrite)
 
 
 def check_all_different(paths: Sequence[Path]) -> None:

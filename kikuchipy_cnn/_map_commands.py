@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._files import (
+    check_all_different,
+    check_destination,
+    check_figure,
+    save_figure,
+)
+from kikuchipy_cnn._phase_options import add_space_group_option
 from kikuchipy_cnn._signals import load_signal
 
 if TYPE_CHECKING:
@@ -94,10 +100,7 @@ def add_map_parsers(commands: argparse._SubParsersAction) -> None:
 
 def _add_phases(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--phase", action="append", default=[], help=text)
-    parser.add_argument(
-        "--space-group",
-        help="of the CIFs, if they say none: its number, or find to derive it from the atoms",
-    )
+    add_space_group_option(parser)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -105,8 +108,7 @@ def _export(options: argparse.Namespace) -> None:
 
     for output in options.output:
         io.check_output(output, options.overwrite)
-        if output.resolve() == Path(options.map).resolve():
-            raise ValueError(f"'{output}' is the map itself. Give another name.")
+    check_all_different([Path(options.map), *options.output])
     phases = _phases(options)
     xmap = io.load(options.map)
     for output in options.output:
@@ -144,13 +146,18 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    from kikuchipy_cnn import io
-
-    for figure in (options.figure, options.agreement):
-        if figure is not None:
-            check_figure(figure, options.overwrite)
-    if options.disagreements is not None:
-        io.check_destination(options.disagreements, options.overwrite)
+    figures = [i for i in (options.figure, options.agreement) if i is not None]
+    for figure in figures:
+        check_figure(figure, options.overwrite)
+    tables = [] if options.disagreements is None else [options.disagreements]
+    for table in tables:
+        check_destination(table, options.overwrite)
+    inputs = [*options.map, options.truth, options.patterns]
+    written_over = {Path(i).resolve() for i in inputs if i is not None}
+    for output in (*figures, *tables):
+        if output.resolve() in written_over:
+            raise ValueError(f"'{output}' is a file to read. Give another name.")
+    check_all_different([*figures, *tables])
     if options.indexing and (options.patterns is None or not options.phase):
         raise ValueError(
             f"--with {options.indexing[0]} needs --patterns and at least one --phase to index them "
@@ -164,7 +171,7 @@ def _check_options(options: argparse.Namespace) -> None:
 def _phases(options: argparse.Namespace) -> list[Phase]:
     if not options.phase:
         return []
-    from kikuchipy_cnn._simulate_commands import read_phase
+    from kikuchipy_cnn._phase_options import read_phase
     from kikuchipy_cnn.simulation.phases import load_phase_table
 
     catalogue = load_phase_table()
@@ -196,7 +203,7 @@ def _indexed(options: argparse.Namespace, phases: list[Phase]) -> dict[str, Crys
 
 def _without_background(signal: EBSD) -> EBSD:
     """Patterns in memory as they are prepared for indexing."""
-    from kikuchipy_cnn.signal import has_background
+    from kikuchipy_cnn._patterns import has_background
 
     signal.compute(show_progressbar=False)
     if has_background(signal):

@@ -105,7 +105,7 @@ class LazyCrystalMap:
 
     Dask computes what the model says; the map is made of it in the process that asks for it, since
     those of orix cannot be sent from one to another. To compute several at once, give their
-    ``prediction`` to :func:`dask.compute`, and what comes back to :meth:`crystal_map`.
+    ``prediction`` to :func:`dask.compute`, and what comes back to ``crystal_map()``.
 
     Parameters
     ----------
@@ -113,6 +113,19 @@ class LazyCrystalMap:
         A :class:`~kikuchipy_cnn.inference.Prediction`, lazily.
     outcome
         What makes a map of it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> lazy = s.classify_space_group("fast_fewshot", compute=False)
+    Space group classification information:
+    ...
+    >>> xmap = lazy.compute()
+      Patterns: ...
+    >>> xmap.shape
+    (3, 3)
     """
 
     def __init__(self, prediction: Delayed, outcome: Outcome) -> None:

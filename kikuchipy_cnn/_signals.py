@@ -1,8 +1,7 @@
-"""Signals in files, and models, that a user names."""
+"""Signals in files that a user names."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +40,3 @@ def load_signal(file: str) -> EBSD:
     if not isinstance(signal, kp.signals.EBSD):
         raise ValueError(f"{file!r} holds {signal}, not EBSD patterns.")
     return signal
-
-
-def model_names(options: argparse.Namespace) -> str | list[str]:
-    """Return the model that a user names, or several, which are an ensemble.
-
-    Parameters
-    ----------
-    options
-        Options of a command, with ``model``.
-    """
-    names = options.model or ["xception_fewshot"]
-    return names if len(names) > 1 else names[0]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._files import check_destination, replacing
+from kikuchipy_cnn._phase_options import add_space_group_option, is_cif, read_phase
 
 if TYPE_CHECKING:
     from orix.crystal_map import Phase
-
-    from kikuchipy_cnn.simulation.phases import PhaseRecord
 
 
 def add_simulate_parser(commands: argparse._SubParsersAction) -> None:
@@ -113,10 +111,7 @@ def _add_phases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "phase", nargs="*", help="name in the catalogue (see: simulate phases), or a file .cif"
     )
-    parser.add_argument(
-        "--space-group",
-        help="of the CIF, if it says none: its number, or find to derive it from the atoms",
-    )
+    add_space_group_option(parser)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +134,6 @@ def _list_phases(options: argparse.Namespace) -> None:
 
 
 def _simulate_master_patterns(options: argparse.Namespace) -> None:
-    from kikuchipy_cnn import io
     from kikuchipy_cnn.simulation import (
         build_library,
         load_phases,
@@ -154,7 +148,7 @@ def _simulate_master_patterns(options: argparse.Namespace) -> None:
         raise ValueError("A library holds dynamical master patterns. Give --output with .h5.")
     if suffix == ".h5" and options.variants:
         raise ValueError("--variants makes several master patterns. Give --output with .npz.")
-    io.check_destination(options.output, options.overwrite)
+    check_destination(options.output, options.overwrite)
     if options.all and options.phase:
         raise ValueError(f"--all and {options.phase} exclude each other.")
     phases = load_phases() if options.all else _read_phases(options)
@@ -188,38 +182,27 @@ def _simulate_master_patterns(options: argparse.Namespace) -> None:
 def _simulate_patterns(options: argparse.Namespace) -> None:
     import kikuchipy as kp
 
-    from kikuchipy_cnn import io
     from kikuchipy_cnn.simulation import (
         Disturbances,
         load_library,
-        simulate_master_pattern,
         simulate_patterns,
     )
 
     if options.output.suffix.lower() != ".h5":
         raise ValueError(f"Suffix of '{options.output}' must be .h5.")
-    io.check_destination(options.output, options.overwrite)
+    check_destination(options.output, options.overwrite)
     disturbances = Disturbances().scaled(options.severity)
     phases = _read_phases(options)
     library = load_library(options.library)
-    energies = set(library.energies.values())
     master_patterns = []
     for given, (name, phase) in zip(options.phase, phases.items(), strict=True):
         # A crystal of the user's may have the name of another one in the library.
-        if name in library and not _is_cif(given):
+        if name in library and not is_cif(given):
             master_patterns.append(library.signal(name))
             continue
-        if len(energies) > 1:
-            raise ValueError(
-                f"{name} is not in '{options.library}', whose energies differ. Add it to a library."
-            )
         master_patterns.append(
-            simulate_master_pattern(
-                phase,
-                *energies,
-                half_width=library.half_width,
-                workers=options.workers,
-                show_progressbar=not options.no_progress,
+            library.simulate(
+                phase, workers=options.workers, show_progressbar=not options.no_progress
             )
         )
     shape, detector = tuple(options.shape), None
@@ -245,48 +228,11 @@ def _read_phases(options: argparse.Namespace) -> dict[str, Phase]:
 
     if not options.phase:
         raise ValueError("No phase is given. Give names of the catalogue or files .cif.")
-    space_group = options.space_group
-    if space_group is not None and space_group != "find":
-        try:
-            space_group = int(space_group)
-        except ValueError:
-            raise ValueError(f"--space-group {space_group} is neither a number nor find.") from None
     catalogue = load_phase_table()
     phases = {}
     for name in options.phase:
-        phase = read_phase(name, catalogue, space_group)
+        phase = read_phase(name, catalogue, options.space_group)
         if phase.name in phases:
             raise ValueError(f"Two phases are named {phase.name!r}. Rename a file.")
         phases[phase.name] = phase
     return phases
-
-
-def read_phase(
-    name: str, catalogue: Mapping[str, PhaseRecord], space_group: int | str | None = None
-) -> Phase:
-    """Read a phase that is named on the command line.
-
-    Parameters
-    ----------
-    name
-        Name in the catalogue, or a file .cif.
-    catalogue
-        From :func:`~kikuchipy_cnn.simulation.phases.load_phase_table`.
-    space_group
-        Of a CIF that says none: its number, or ``"find"``.
-    """
-    from kikuchipy_cnn.simulation import phase_from_cif
-    from kikuchipy_cnn.simulation.phases import phase_from_record
-
-    if _is_cif(name):
-        return phase_from_cif(name, space_group=space_group)
-    if name not in catalogue:
-        raise ValueError(
-            f"{name!r} is neither a phase of the catalogue nor a file .cif. "
-            "'kikuchipy-cnn simulate phases' lists the catalogue."
-        )
-    return phase_from_record(catalogue[name])
-
-
-def _is_cif(name: str) -> bool:
-    return Path(name).suffix.lower() == ".cif"

@@ -22,6 +22,7 @@ def aligned(rows: Sequence[Sequence[str]], n_left: int = 1) -> str:
 
     Examples
     --------
+    >>> from kikuchipy_cnn._tables import aligned
     >>> print(aligned([("Class", "Points"), ("Ni", "7")]))
     Class  Points
     Ni          7

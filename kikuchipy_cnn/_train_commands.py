@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kikuchipy_cnn._files import check_figure, save_figure
+from kikuchipy_cnn._files import check_destination, check_figure, save_figure
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation import Evaluation
@@ -180,7 +180,6 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from kikuchipy_cnn import io
     from kikuchipy_cnn.evaluation import evaluate
     from kikuchipy_cnn.models._folder import check_bundle_folder
     from kikuchipy_cnn.training import FewShotTrainer, read_manifest, split_patterns
@@ -204,7 +203,7 @@ def _train(options: argparse.Namespace) -> None:
     # Everything that can fail without the patterns fails before they are read.
     check_bundle_folder(options.output, options.overwrite)
     if options.history is not None:
-        io.check_destination(options.history, options.overwrite)
+        check_destination(options.history, options.overwrite)
     if options.figure is not None:
         check_figure(options.figure, options.overwrite)
     if options.evaluation is not None:
@@ -305,13 +304,12 @@ def _protocol(options: argparse.Namespace) -> FewShotProtocol:
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
-    from kikuchipy_cnn import io
 
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"'{folder}' is a file. Give a folder.")
     for name in (_PREDICTIONS, _REPORT, *_FIGURES):
         if (folder / name).exists():
-            io.check_destination(folder / name, overwrite)
+            check_destination(folder / name, overwrite)
 
 
 def _write_evaluation(evaluation: Evaluation, folder: Path, overwrite: bool) -> None:

@@ -6,13 +6,13 @@ import argparse
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kikuchipy_cnn._files import check_all_different, check_figure, replacing
-from kikuchipy_cnn._signals import model_names
+from kikuchipy_cnn._options import add_common_options, model_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,18 +20,13 @@ if TYPE_CHECKING:
     from kikuchipy_cnn.watching import PatternStream, Round
 
 
-def add_watch_parser(
-    commands: argparse._SubParsersAction,
-    add_common_options: Callable[[argparse.ArgumentParser], None],
-) -> None:
+def add_watch_parser(commands: argparse._SubParsersAction) -> None:
     """Add the command to those of the program.
 
     Parameters
     ----------
     commands
         Sub-parsers of the program.
-    add_common_options
-        Function that adds the options that it has in common with classify.
     """
     watch = commands.add_parser(
         "watch",

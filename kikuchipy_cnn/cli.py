@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from kikuchipy_cnn._adapt_command import add_adapt_parser
 from kikuchipy_cnn._explain_command import add_explain_parser
-from kikuchipy_cnn._files import check_all_different, check_figure, save_figure
+from kikuchipy_cnn._files import check_all_different, check_destination, check_figure, save_figure
 from kikuchipy_cnn._map_commands import add_map_parsers
-from kikuchipy_cnn._signals import load_signal, model_names
+from kikuchipy_cnn._options import add_common_options, model_names
+from kikuchipy_cnn._signals import load_signal
 from kikuchipy_cnn._simulate_commands import add_simulate_parser
 from kikuchipy_cnn._train_commands import add_train_parsers
 from kikuchipy_cnn._watch_command import add_watch_parser
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="classify on the Dask cluster of this address, such as tcp://localhost:8786",
     )
-    _add_common_options(classify)
+    add_common_options(classify)
     classify.set_defaults(run=_classify)
 
     models = commands.add_parser(
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(),
         help="where to write nickel.ang, nickel.h5 and nickel.png; default is here",
     )
-    _add_common_options(demo, figure=False)
+    add_common_options(demo, figure=False)
     demo.set_defaults(run=_demo)
 
     add_map_parsers(commands)
@@ -122,43 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate_parser(commands)
     add_train_parsers(commands)
     add_adapt_parser(commands)
-    add_watch_parser(commands, _add_common_options)
+    add_watch_parser(commands)
     return parser
-
-
-def _add_common_options(parser: argparse.ArgumentParser, figure: bool = True) -> None:
-    parser.add_argument(
-        "--model",
-        action="append",
-        help="name of a packaged model or path of a bundle; given more than once, their ensemble; "
-        "default is xception_fewshot",
-    )
-    doubt = parser.add_mutually_exclusive_group()
-    doubt.add_argument(
-        "--max-risk",
-        type=float,
-        help="part of the answers that may be wrong, such as 0.01; patterns of less confidence "
-        "than this takes are not indexed",
-    )
-    doubt.add_argument(
-        "--no-rejection", action="store_true", help="index patterns of any confidence"
-    )
-    if figure:
-        parser.add_argument("--figure", type=Path, help="file for a picture of the map")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="what runs the network: openvino, keras or, by default, what is fastest here",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        help="float32, bfloat16, float16 (graphics processors only) or, by default, what the "
-        "processor is fastest with",
-    )
-    parser.add_argument("--batch-size", type=int, help="patterns at once; default is to find it")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
 
 def _classify(options: argparse.Namespace) -> None:
@@ -235,7 +201,7 @@ def _demo(options: argparse.Namespace) -> None:
     figure = options.folder / "nickel.png"
     for output in outputs:
         io.check_output(output, options.overwrite)
-    io.check_destination(figure, options.overwrite)
+    check_destination(figure, options.overwrite)
     signal = kp.data.nickel_ebsd_small()
     xmap = _run_classification(signal, options)
     for output in outputs:

@@ -456,6 +456,22 @@ def summary_table(xmap: CrystalMap, classes: Classes) -> str:
     ------
     ValueError
         If an indexed point is not of one of the classes.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     "fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> from kikuchipy_cnn.crystal_map import summary_table
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> print(summary_table(xmap, model.classes))
+    Space group    No.    Points    Fraction    Mean score
+    ...
     """
     phase_id = xmap.phase_id
     check_phase_ids(xmap, classes)

@@ -121,8 +121,14 @@ def coarser_map(xmap: CrystalMap, level: str = "centring") -> CrystalMap:
     >>> import kikuchipy as kp
     >>> import kikuchipy_cnn
     >>> s = kp.data.nickel_ebsd_small()
-    >>> xmap = s.classify_space_group(verbose=0)  # doctest: +SKIP
-    >>> kikuchipy_cnn.coarser_map(xmap)  # doctest: +SKIP
+    >>> xmap = s.classify_space_group(
+    ...     "fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> coarse = kikuchipy_cnn.coarser_map(xmap, "centring")
+    >>> coarse[1, 2].phases_in_data.names
+    ['F']
     """
     classes = classes_from_crystal_map(xmap)
     coarse, sums = sum_up(classes, _probabilities(xmap, classes), level)
@@ -161,6 +167,22 @@ def resolved_map(xmap: CrystalMap, confidence: float = 0.9) -> CrystalMap:
     ------
     ValueError
         If the map is not one of space groups, or the confidence is out of range.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     "fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> resolved = kikuchipy_cnn.resolved_map(xmap, confidence=0.7)
+    >>> resolved[1, 2].phases_in_data.names
+    ['Fm-3m']
+    >>> resolved[0, 0].phases_in_data.names
+    ['F lattice']
     """
     if not 0.5 < confidence <= 1:
         raise ValueError(f"confidence={confidence} must be above 0.5 and not above 1.")

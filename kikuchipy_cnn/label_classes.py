@@ -54,7 +54,10 @@ class LabelClasses(Classes):
 
     Examples
     --------
-    >>> classes = LabelClasses(("Ni", "Ni3Al"), (225, 221))
+    >>> import kikuchipy_cnn
+    >>> classes = kikuchipy_cnn.LabelClasses(
+    ...     ("Ni", "Ni3Al"), (225, 221)
+    ... )
     >>> classes.ids
     (1, 2)
     >>> classes.properties
@@ -84,18 +87,30 @@ class LabelClasses(Classes):
 
     @property
     def ids(self) -> tuple[int, ...]:
+        """Phase IDs: 1, 2 and so on."""
         return tuple(range(1, len(self.names) + 1))
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """What patterns of each class are labelled with: the names."""
         return self.names
 
     @property
     def colors(self) -> tuple[str, ...]:
+        """Name of a color of each class."""
         # Not those of the space groups, which classes may share and a file may have lost
         return distinct_colors(len(self.names))
 
     def to_dict(self) -> dict[str, list]:
+        """Return the classes as
+        :func:`~kikuchipy_cnn.label_classes.classes_from_dict` reads
+        them, ready for JSON.
+
+        Returns
+        -------
+        description
+            Dictionary of lists: "labels" and "space_groups".
+        """
         return {"labels": list(self.names), "space_groups": list(self.space_groups)}
 
 

@@ -43,6 +43,21 @@ class PatternTransform:
         divided.
     clip
         Largest absolute value kept, in standard deviations.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> transform = kikuchipy_cnn.PatternTransform(size=71)
+    >>> images, valid = transform(
+    ...     s.data.reshape(-1, 60, 60),
+    ...     static_background=s.static_background,
+    ... )
+    >>> images.shape
+    (9, 71, 71, 1)
+    >>> bool(valid.all())
+    True
     """
 
     size: int = 71
@@ -58,12 +73,29 @@ class PatternTransform:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive.")
 
     def to_dict(self) -> dict:
-        """Return the parameters, ready for JSON."""
+        """Return the parameters, ready for JSON.
+
+        Returns
+        -------
+        parameters
+            Numbers by the names of the parameters.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, parameters: dict) -> PatternTransform:
-        """Make a transform from what :meth:`to_dict` returned."""
+        """Make a transform from what :meth:`to_dict` returned.
+
+        Parameters
+        ----------
+        parameters
+            Numbers by the names of the parameters.
+
+        Returns
+        -------
+        transform
+            The same transform.
+        """
         return cls(
             size=int(parameters["size"]),
             background_sigma=float(parameters["background_sigma"]),

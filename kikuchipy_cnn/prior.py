@@ -13,6 +13,7 @@ from diffpy.structure import Lattice, Structure
 from diffpy.structure.spacegroups import SpaceGroup
 from orix.crystal_map import Phase, PhaseList
 
+from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn.simulation.phases import standard_space_group
 from kikuchipy_cnn.space_groups import Classes, SpaceGroupClasses
 
@@ -76,7 +77,9 @@ def as_prior(
     Examples
     --------
     >>> from kikuchipy_cnn import SpaceGroupClasses
-    >>> as_prior({225: 3, 229: 1}, SpaceGroupClasses((221, 225, 229)), n_points=6)
+    >>> from kikuchipy_cnn.prior import as_prior
+    >>> classes = SpaceGroupClasses((221, 225, 229))
+    >>> as_prior({225: 3, 229: 1}, classes, n_points=6)
     array([[0.  , 0.75, 0.25]])
     """
     if isinstance(prior, str | Number):
@@ -218,7 +221,8 @@ def composition_prior(
     Returns
     -------
     weights
-        Prior probabilities of shape (map shape, n classes) for :func:`as_prior`.
+        Prior probabilities of shape (map shape, n classes) for
+        :func:`~kikuchipy_cnn.prior.as_prior`.
 
     Raises
     ------
@@ -235,6 +239,24 @@ def composition_prior(
 
     The composition of a point comes from a larger volume than its pattern. Small precipitates are
     seen with the matrix around them, for which *deviation* has to allow.
+
+    Examples
+    --------
+    Three points of a nickel alloy, the last of them in a precipitate of
+    Ni3Al, and four space groups to choose from.
+
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> phases = load_phases([221, 225])
+    >>> classes = kikuchipy_cnn.SpaceGroupClasses((221, 225, 227, 229))
+    >>> composition = {"Ni": [0.98, 1.0, 0.77], "Al": [0.02, 0.0, 0.23]}
+    >>> prior = kikuchipy_cnn.composition_prior(
+    ...     composition, [phases["Ni"], phases["Ni3Al"]], classes
+    ... )
+    >>> prior.shape
+    (3, 4)
+    >>> [classes.ids[i] for i in prior.argmax(axis=1)]
+    [225, 225, 221]
     """
     if not deviation > 0 or not np.isfinite(deviation):
         raise ValueError(f"deviation={deviation} must be positive, such as 0.05.")
@@ -315,13 +337,8 @@ def _candidates(
     phases: Iterable[Phase] | Mapping[str, Phase] | PhaseList, classes: Classes
 ) -> list[tuple[int, Phase]]:
     """Phases that are of a class, with its column."""
-    if isinstance(phases, PhaseList):
-        # A crystal map's list may have a phase of the points that are not indexed.
-        phases = [phase for phase_id, phase in phases if phase_id != -1]
-    elif isinstance(phases, Mapping):
-        phases = phases.values()
     candidates, labels = [], []
-    for phase in phases:
+    for phase in listed(phases).values():
         if phase.space_group is None or len(phase.structure) == 0:
             missing = "space group" if phase.space_group is None else "atoms in its structure"
             raise ValueError(

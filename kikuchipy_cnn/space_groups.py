@@ -82,6 +82,17 @@ class Classes:
         :func:`probability_property`.
     noun, plural
         What the user knows a class as, and several.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> for classes in (
+    ...     kikuchipy_cnn.SpaceGroupClasses((221, 225)),
+    ...     kikuchipy_cnn.LabelClasses(("Ni", "Ni3Al"), (225, 221)),
+    ... ):
+    ...     print(classes.ids, classes.names, classes.labels)
+    (221, 225) ('Pm-3m', 'Fm-3m') (221, 225)
+    (1, 2) ('Ni', 'Ni3Al') ('Ni', 'Ni3Al')
     """
 
     noun: ClassVar[str]
@@ -95,6 +106,8 @@ class Classes:
 
     @property
     def properties(self) -> tuple[str, ...]:
+        """Name of the map property with the probability of each class,
+        e.g. "p_225"."""
         return tuple(probability_property(label) for label in self.labels)
 
     def __len__(self) -> int:
@@ -111,6 +124,11 @@ class Classes:
         phase_id
             Phase ID of the class, which is the number if it is a space
             group.
+
+        Returns
+        -------
+        position
+            Position from 0.
 
         Raises
         ------
@@ -131,6 +149,11 @@ class Classes:
         given that point group. The structures are without atoms, in
         orix's default lattice of unit lengths, as the classes say
         nothing of either.
+
+        Returns
+        -------
+        phases
+            Phases by ID.
         """
         return PhaseList(
             {
@@ -165,6 +188,11 @@ class Classes:
         """Return the classes as
         :func:`~kikuchipy_cnn.label_classes.classes_from_dict` reads
         them, ready for JSON.
+
+        Returns
+        -------
+        description
+            Dictionary of lists.
         """
         raise NotImplementedError
 
@@ -194,11 +222,14 @@ class SpaceGroupClasses(Classes):
 
     Examples
     --------
-    >>> classes = SpaceGroupClasses((225, 229))
+    >>> import kikuchipy_cnn
+    >>> classes = kikuchipy_cnn.SpaceGroupClasses((225, 227, 229))
     >>> classes.hermann_mauguin
-    ('Fm-3m', 'Im-3m')
+    ('Fm-3m', 'Fd-3m', 'Im-3m')
     >>> classes.index(229)
-    1
+    2
+    >>> classes.lattice_centrings
+    ('F', 'F', 'I')
     """
 
     noun = "space group"
@@ -217,22 +248,28 @@ class SpaceGroupClasses(Classes):
 
     @property
     def ids(self) -> tuple[int, ...]:
+        """Phase IDs, which are the space-group numbers."""
         return self.numbers
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the phases, which are :attr:`hermann_mauguin`."""
         return self.hermann_mauguin
 
     @property
     def labels(self) -> tuple[int, ...]:
+        """What patterns of each class are labelled with: the space-group
+        numbers."""
         return self.numbers
 
     @property
     def space_groups(self) -> tuple[int, ...]:
+        """Space-group number of each class."""
         return self.numbers
 
     @property
     def colors(self) -> tuple[str, ...]:
+        """Name of the color of each space group."""
         return tuple(space_group_color(i) for i in self)
 
     @property
@@ -251,6 +288,15 @@ class SpaceGroupClasses(Classes):
         return tuple(laue_group(i) for i in self)
 
     def to_dict(self) -> dict[str, list]:
+        """Return the classes as
+        :func:`~kikuchipy_cnn.label_classes.classes_from_dict` reads
+        them, ready for JSON.
+
+        Returns
+        -------
+        description
+            Dictionary of a list, "space_groups".
+        """
         return {"space_groups": list(self.numbers)}
 
     def sum_by_centring(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -271,6 +317,14 @@ class SpaceGroupClasses(Classes):
         ------
         ValueError
             If the shape is not (n, n classes).
+
+        Examples
+        --------
+        >>> import kikuchipy_cnn
+        >>> classes = kikuchipy_cnn.SpaceGroupClasses((225, 227, 229))
+        >>> sums = classes.sum_by_centring([[0.5, 0.25, 0.25]])
+        >>> float(sums["F"][0])
+        0.75
         """
         return self._sum_by(self.lattice_centrings, probabilities)
 
@@ -373,6 +427,7 @@ def label_text(label: int | str) -> str:
 
     Examples
     --------
+    >>> from kikuchipy_cnn.space_groups import label_text
     >>> label_text(225)
     '225 Fm-3m'
     """
@@ -462,6 +517,7 @@ def probability_property(key: int | str) -> str:
 
     Examples
     --------
+    >>> from kikuchipy_cnn.space_groups import probability_property
     >>> probability_property(225)
     'p_225'
     >>> probability_property("4/mmm")

@@ -335,8 +335,8 @@ def _similarity(
 ) -> np.ndarray:
     """Normalised cross-correlation of pairs, with the values of the second in another order."""
     product = _products(vectors, a, b, order)
-    # Nothing is like a constant pattern, not even another one.
-    return product / np.maximum(norms[a] * norms[b], 1)
+    # Nothing is like a constant pattern, not even another one. Rounding may lead beyond 1.
+    return np.clip(product / np.maximum(norms[a] * norms[b], 1), -1, 1)
 
 
 def _products(

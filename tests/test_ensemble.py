@@ -151,6 +151,12 @@ class TestAsModel:
         ensemble = as_model([Ensemble("two", members[:2]), members[2]])
         assert ensemble.members == members
 
+    def test_calibrated_as_a_whole(self, members):
+        """What holds for all members together does not hold for them beside others."""
+        for ensemble in (Ensemble("cold", members[:2], 0.5), load_model("ensemble_fewshot")):
+            with pytest.raises(ValueError, match=f"'{ensemble.name}' .*list its members: load_mo"):
+                as_model([ensemble, members[2]])
+
     def test_one_stays(self, members):
         assert as_model(members[0]) is members[0]
 

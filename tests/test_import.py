@@ -24,7 +24,7 @@ HEAVY = (
 COMMANDS = (
     *("", "classify", "models", "demo", "export", "compare", "explain", "simulate"),
     *("simulate phases", "simulate master-patterns", "simulate patterns"),
-    *("train", "evaluate", "adapt"),
+    *("train", "evaluate", "adapt", "watch"),
 )
 
 

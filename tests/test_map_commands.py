@@ -85,6 +85,27 @@ def test_export_with_phases(tmp_path, capsys):
     assert lines[first + 1].startswith("3.524;3.524;3.524\t90.000;90.000;90.000\t")
 
 
+@pytest.mark.parametrize("space_group", ["229", "find"])
+def test_export_with_cif_without_symmetry(files, tmp_path, space_group):
+    """Its space group is given by a number, or found."""
+    (tmp_path / "iron.cif").write_text(
+        "data_iron\n_cell_length_a 2.866\n_cell_length_b 2.866\n_cell_length_c 2.866\n"
+        "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n"
+        "loop_\n_atom_site_label\n_atom_site_type_symbol\n_atom_site_fract_x\n"
+        "_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_B_iso_or_equiv\n"
+        "Fe1 Fe 0 0 0 0.35\nFe2 Fe 0.5 0.5 0.5 0.35\n"
+    )
+    arguments = ["--output", tmp_path / "a.ctf", "--phase", tmp_path / "iron.cif"]
+    assert run("export", files / "network.h5", *arguments, "--space-group", space_group) == 0
+    assert "iron (Im-3m)" in (tmp_path / "a.ctf").read_text()
+
+
+def test_space_group_that_is_none(files, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("export", files / "network.h5", "--output", tmp_path / "a.ctf", "--space-group", "bcc")
+    assert "bcc is neither a number nor find" in capsys.readouterr().err
+
+
 def test_export_replaces_only_when_told(files, tmp_path, capsys):
     path = tmp_path / "a.ang"
     path.write_text("precious")
@@ -101,13 +122,22 @@ def test_export_replaces_only_when_told(files, tmp_path, capsys):
     [
         (["export", "missing.h5", "--output", "a.ang"], "missing.h5' is not a file"),
         (["export", "{network}", "--output", "a.csv"], "Suffix '.csv'"),
-        (["export", "{network}", "--output", "{network}", "--overwrite"], "is the map itself"),
+        (["export", "{network}", "--output", "{network}", "--overwrite"], "more than one file"),
+        (["export", "{network}", "--output", "a.ang", "--output", "./a.ang"], "more than one file"),
         (["export", "{network}", "--output", "a.ang", "--phase", "Xx"], "'Xx' is neither"),
         (["compare", "{network}"], "There is one map only"),
         (["compare", "{network}", "--truth", "{truth}", "--agreement", "a.png"], "one map only"),
         (["compare", "{network}", "--with", "hough"], "--with hough needs --patterns"),
         (["compare", "{network}", "{truth}", "--figure", "a.xyz"], "Suffix '.xyz'"),
         (["compare", "{network}", "missing.ang"], "missing.ang' is not a file"),
+        (
+            ["compare", "{network}", "{truth}", "--figure", "a.png", "--agreement", "a.png"],
+            "more than one file",
+        ),
+        (
+            ["compare", "{network}", "{truth}", "--disagreements", "{truth}", "--overwrite"],
+            "truth.h5' is a file to read",
+        ),
     ],
 )
 def test_errors(files, tmp_path, monkeypatch, capsys, arguments, message):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +145,23 @@ class TestBundle:
             tiny_bundle.save(other, overwrite=True)
         assert (other / "cat.png").exists()
         assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "photos"]
+
+    def test_failed_replacement(self, tiny_bundle, tmp_path, monkeypatch):
+        """The old bundle stays, and so do those whose names begin alike."""
+        for name in ("v1.0", "v1.1"):
+            tiny_bundle.save(tmp_path / name)
+        rename = Path.rename
+
+        def fail(path, target):
+            if Path(target).name == "v1.0" and not path.name.endswith(".old"):
+                raise OSError("disk gone")
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", fail)
+        with pytest.raises(OSError, match="disk gone"):
+            tiny_bundle.save(tmp_path / "v1.0", overwrite=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["v1.0", "v1.1"]
+        assert load_bundle(tmp_path / "v1.0").name == "tiny"
 
     @pytest.mark.parametrize("file", ["weights.npz", "card.md"])
     def test_tampered(self, saved, file):

@@ -66,6 +66,20 @@ def test_unpacked_once(model):
     assert packed.model is packed.model
 
 
+def test_packed_once_for_its_digest(model, monkeypatch):
+    """Which each part of a map asks for."""
+    packed = PackedModel(model)
+    digest = packed.digest
+    monkeypatch.setattr("kikuchipy_cnn.models.packing._pack", lambda _: pytest.fail("packed anew"))
+    assert packed.digest == digest
+
+
+def test_digest(model):
+    same = PackedModel(replace(model, name=model.name))
+    assert pickle.loads(pickle.dumps(same)).digest == PackedModel(model).digest
+    assert PackedModel(replace(model, temperature=2.0)).digest != PackedModel(model).digest
+
+
 def test_the_users_own_precision(model, images):
     packed = pickle.dumps(PackedModel(model))
     keras.config.set_dtype_policy("mixed_bfloat16")

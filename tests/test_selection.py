@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kikuchipy_cnn import Ensemble
 from kikuchipy_cnn.models import select_space_groups
 
 
@@ -29,3 +30,8 @@ def test_card_tells_what_was_chosen(tiny_bundle):
 def test_space_group_that_the_model_does_not_know(tiny_bundle):
     with pytest.raises(ValueError, match="194 is not among"):
         select_space_groups(tiny_bundle, (tiny_bundle.classes.ids[0], 194))
+
+
+def test_ensemble(tiny_bundle):
+    with pytest.raises(ValueError, match="'two' is an ensemble. Select .* of each of its members"):
+        select_space_groups(Ensemble("two", (tiny_bundle, tiny_bundle)), (221, 225))

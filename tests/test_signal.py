@@ -255,6 +255,7 @@ class TestBadInput:
             ({"signal_mask": np.ones((60, 60), bool)}, "signal_mask is all True"),
             ({"static_background": np.ones((3, 3))}, r"shape \(3, 3\), but the patterns"),
             ({"static_background": np.zeros((60, 60))}, "finite and positive"),
+            ({"static_background": True}, "static_background=True is none"),
             ({"batch_size": 0}, "batch_size=0"),
         ],
     )

@@ -173,6 +173,14 @@ class TestGrainThreshold:
         assert grain_threshold(*arguments) == grain_threshold(*arguments)
         assert grain_threshold(*arguments) != grain_threshold(*arguments, seed=1)
 
+    def test_all_the_same(self):
+        """Of more symmetry than grains can have; rounding must not lead beyond a correlation."""
+        y, x = np.mgrid[-17.5:18, -17.5:18]
+        image = np.cos(np.hypot(x, y))[None, ..., None].astype(np.float32)
+        same = fingerprints(np.repeat(image, 9, axis=0))
+        assert grain_threshold(same, (3, 3), np.ones((3, 3), bool)) <= 1
+        pool_probabilities(np.full((9, 3), 1 / 3), same, (3, 3), np.ones((3, 3), bool))
+
     def test_nothing_to_compare(self):
         assert grain_threshold(unlike(2), (2,), np.ones(2, bool), valid=np.zeros(2, bool)) == 1
         assert grain_threshold(unlike(0), (2,), np.zeros(2, bool)) == 1

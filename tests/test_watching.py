@@ -471,6 +471,13 @@ class TestFolder:
         np.testing.assert_array_equal(first[np.argsort(order)], patterns[[1, 2, 10]])
         assert source.layout(3).scan["navigation_shape"] == (3,)
 
+    def test_more_than_places(self, patterns, tmp_path):
+        for i in range(7):
+            iio.imwrite(tmp_path / f"pattern{i}.png", patterns[i])
+        source = ImageFolder(tmp_path, shape=(2, 3))
+        with pytest.raises(ValueError, match=r"shape=\(2, 3\) has places for 6 .*'pattern6.png'"):
+            source.look(last=True)
+
     def test_own_names(self, patterns, tmp_path):
         write_images(tmp_path, patterns[:8], name="r{y}c{x}.{suffix}")
         iio.imwrite(tmp_path / "background.tif", patterns[0])
@@ -583,6 +590,14 @@ class TestStream:
         assert following.ended == "stopped"
         assert len(rounds) == 1
         assert list(following) == []
+
+    def test_begun_twice(self, patterns, stream, tmp_path):
+        """Patterns would count twice, and come to lie in wrong places."""
+        write_hdf5(tmp_path / "map.h5", patterns)
+        following = stream(tmp_path / "map.h5")
+        next(iter(following))
+        with pytest.raises(RuntimeError, match="has been begun already"):
+            list(following)
 
     def test_stop_while_waiting(self, stream, tmp_path):
         following = stream(tmp_path / "none", timeout=None)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 
+from kikuchipy_cnn._patterns import check_data_type, checked_mask, scan_geometry
 from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn.crystal_map import map_of_points
-from kikuchipy_cnn.signal import check_data_type, checked_mask, scan_geometry
 from kikuchipy_cnn.space_groups import distinct_colors, space_group_color
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from orix.crystal_map import CrystalMap
 from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property, map_shape
-from kikuchipy_cnn.io import check_destination
-from kikuchipy_cnn.space_groups import label_text
+from kikuchipy_cnn.space_groups import checked_space_group, label_text
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation import Confusion
@@ -48,6 +47,16 @@ class Disagreement(NamedTuple):
         Quality of the pattern, or not a number.
     truth
         What it is, or None if that is not known.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import compare_phase_maps
+    >>> xmap = kp.data.nickel_ebsd_small().xmap
+    >>> truth = [225, 225, 225, 225, 225, 225, 225, 225, 221]
+    >>> first = compare_phase_maps(xmap, truth=truth).disagreements()[0]
+    >>> first.row, first.column, first.labels, first.truth
+    (2, 2, (225,), 221)
     """
 
     index: int
@@ -83,6 +92,22 @@ class PhaseComparison:
         Quality of the patterns of these points, or not a number.
     true_codes
         Places of the truth among *labels*, or None if it is not known.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import compare_phase_maps
+    >>> xmap = kp.data.nickel_ebsd_small().xmap
+    >>> truth = [225, 225, 225, 225, 225, 225, 225, 225, 221]
+    >>> comparison = compare_phase_maps(
+    ...     xmap, names=["file"], truth=truth
+    ... )
+    >>> comparison.labels
+    (221, 225, 'not indexed')
+    >>> round(comparison.accuracy("file"), 3)
+    0.889
+    >>> [(i.row, i.column, i.truth) for i in comparison.disagreements()]
+    [(2, 2, 221)]
     """
 
     names: tuple[str, ...]
@@ -236,6 +261,11 @@ class PhaseComparison:
         name
             Name or place of the map.
 
+        Returns
+        -------
+        n
+            Number of points.
+
         Raises
         ------
         ValueError
@@ -279,7 +309,13 @@ class PhaseComparison:
 
     def table(self) -> str:
         """Return area fractions, agreement, kappa and, if the truth is
-        known, accuracy as text."""
+        known, accuracy as text.
+
+        Returns
+        -------
+        table
+            Lines of aligned text without a line break at the end.
+        """
         fractions = self.area_fractions()
         labels = [i for i in self.labels if any(of[i] for of in fractions.values())]
         rows = [("Part of the points", *map(label_text, labels))]
@@ -315,6 +351,12 @@ class PhaseComparison:
             Map of the rows.
         second
             Map of the columns.
+
+        Returns
+        -------
+        table
+            Lines of aligned text without a line break at the end. Labels
+            that neither map has are left out.
         """
         counts, labels, _ = self.confusion(first, second)
         used_rows, used_columns = counts.any(axis=1), counts.any(axis=0)
@@ -340,9 +382,8 @@ class PhaseComparison:
         ------
         FileExistsError, FileNotFoundError, NotADirectoryError, \
         IsADirectoryError, PermissionError
-            As :func:`kikuchipy_cnn.io.check_destination`.
+            As :func:`~kikuchipy_cnn.io.check_output`.
         """
-        check_destination(path, overwrite)
         header = ["index", "row", "column", *self.names, "confidence", "quality"]
         with_truth = self.true_codes is not None
         rows = (
@@ -350,7 +391,7 @@ class PhaseComparison:
             + ([i.truth] if with_truth else [])
             for i in self.disagreements()
         )
-        write_csv(path, header + ([_TRUTH] if with_truth else []), rows)
+        write_csv(path, header + ([_TRUTH] if with_truth else []), rows, overwrite)
 
     @property
     def _not_indexed(self) -> int:
@@ -402,7 +443,7 @@ def compare_phase_maps(
         Names of the maps. If not given, "map 1" and so on.
     truth
         Map of what the points are, or numbers of space groups of the
-        maps' shape or flattened.
+        maps' shape or flattened, -1 where there is none.
     level
         What to compare: "space group", so that nickel and aluminium are
         the same, or "phase", the names. Phases without a space group are
@@ -428,8 +469,23 @@ def compare_phase_maps(
 
     Examples
     --------
-    >>> comparison = compare_phase_maps(xmap, hough, names=["network", "Hough"])
-    >>> print(comparison.table())
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import (
+    ...     compare_phase_maps, hough_phase_map
+    ... )
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> phases = load_phases([225, 229])
+    >>> hough = hough_phase_map(
+    ...     s, [phases["Ni"], phases["Fe-bcc"]], show_progressbar=False
+    ... )
+    >>> comparison = compare_phase_maps(
+    ...     s.xmap, hough, names=["file", "Hough"]
+    ... )
+    >>> comparison.agreement("file", "Hough")
+    1.0
     """
     maps = (xmap, *others)
     for i in maps:
@@ -501,6 +557,12 @@ def _labels_of_points(xmap: CrystalMap, level: str) -> tuple[list[int | str], np
 
 
 def _labels_of_values(values: np.ndarray) -> tuple[list[int | str], np.ndarray]:
+    """Labels that are given one by one, and which of them each point has."""
+    if values.dtype.kind != "U":
+        known = values != -1
+        for number in np.unique(values[known]):
+            checked_space_group(number)
+        values = np.where(known, values.astype(object), NOT_INDEXED)
     place: dict[int | str, int] = {}
     codes = [place.setdefault(label, len(place)) for label in values.tolist()]
     return list(place), np.array(codes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io as standard_io
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from orix.crystal_map import CrystalMap, Phase, PhaseList
 from orix.quaternion import Rotation
 from orix.sampling import get_sample_fundamental
 
+from kikuchipy_cnn._patterns import check_data_type, checked_mask
 from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.comparison._candidates import (
@@ -22,7 +24,6 @@ from kikuchipy_cnn.comparison._candidates import (
     used_points,
 )
 from kikuchipy_cnn.crystal_map import all_properties, map_like
-from kikuchipy_cnn.signal import check_data_type, checked_mask
 from kikuchipy_cnn.simulation.library import MasterPatternLibrary, load_library
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = ["dictionary_phase_map", "index_with"]
 
 # Bytes of the part of a dictionary that is simulated at once
 _DICTIONARY_BYTES = 2**28
+# kikuchipy does not refine a map of a single point
 _FEWEST_TO_REFINE = 2
 
 
@@ -68,7 +70,8 @@ def dictionary_phase_map(
     energy
         Energy in keV of the master patterns. If not given, the highest they have.
     refine
-        Whether to refine the orientations, in each phase, before phases are compared.
+        Whether to refine the orientations, in each phase, before phases are compared. That of a
+        single point is not refined.
     navigation_mask
         Boolean mask of the map's shape, True for the patterns to leave out.
     signal_mask
@@ -91,6 +94,24 @@ def dictionary_phase_map(
     KeyError, TypeError, ValueError
         If there is no master pattern of a phase, phases have no different names, or detector or
         masks do not fit the patterns.
+
+    Examples
+    --------
+    A resolution of 10 degrees keeps the example short and is too coarse
+    for other use.
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import dictionary_phase_map
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> xmap = dictionary_phase_map(
+    ...     s, ["Ni", "Fe-bcc"], resolution=10, show_progressbar=False
+    ... )
+    >>> xmap.shape
+    (3, 3)
+    >>> sorted(xmap.prop)
+    ['ncc_Fe-bcc', 'ncc_Ni', 'ncc_margin', 'scores']
     """
     master_patterns = _master_patterns_of(phases)
     candidates = candidates_of([i.phase for i in master_patterns])
@@ -125,7 +146,7 @@ def dictionary_phase_map(
 def index_with(
     signal: EBSD,
     xmap: CrystalMap,
-    master_patterns: Iterable[EBSDMasterPattern | Phase | str] | PhaseList,
+    phases: Iterable[EBSDMasterPattern | Phase | str] | PhaseList,
     detector: EBSDDetector | None = None,
     *,
     resolution: float = 2.0,
@@ -145,14 +166,16 @@ def index_with(
     xmap
         Crystal map of these patterns from
         :func:`~kikuchipy_cnn.classify_space_group`.
-    master_patterns
+    phases
         One for each space group, or for each class by name if classes are not space groups: master
         patterns, phases or names as for :func:`dictionary_phase_map`. Those of space groups that
         the map has not got are not used.
-    detector, resolution, energy, signal_mask
+    detector, resolution, energy
         As for :func:`dictionary_phase_map`.
     refine
-        Whether to refine the orientations.
+        Whether to refine the orientations, but that of the only point of a phase.
+    signal_mask
+        As for :func:`dictionary_phase_map`.
     show_progressbar
         Whether kikuchipy shows how far it is, phase by phase. If not given, HyperSpy's preference.
 
@@ -170,8 +193,36 @@ def index_with(
     ValueError
         As for :func:`dictionary_phase_map`, and if the map is not of these patterns, has no phase
         of the master patterns, or two of these are for one phase.
+
+    Examples
+    --------
+    A resolution of 10 degrees without refinement keeps the example
+    short and is too coarse for other use.
+
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     "fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> indexed = kikuchipy_cnn.comparison.index_with(
+    ...     s,
+    ...     xmap,
+    ...     ["Ni"],
+    ...     resolution=10,
+    ...     refine=False,
+    ...     show_progressbar=False,
+    ... )
+    >>> "Ni" in indexed.phases.names
+    True
+    >>> bool((indexed["Ni"].ncc > 0).all())
+    True
     """
-    chosen = _by_phase(xmap, _master_patterns_of(master_patterns))
+    chosen = _by_phase(xmap, _master_patterns_of(phases))
     check_data_type(signal.data.dtype)
     detector = checked_detector(signal, detector)
     n_points = int(np.prod(signal.data.shape[:-2]))
@@ -371,7 +422,11 @@ def _as_shown(show_progressbar: bool | None) -> Iterator[None]:
         yield
         return
     with (
+        warnings.catch_warnings(record=True) as caught,
         contextlib.redirect_stdout(standard_io.StringIO()),
         contextlib.redirect_stderr(standard_io.StringIO()),
     ):
         yield
+    # They would have gone where the progress bars went.
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

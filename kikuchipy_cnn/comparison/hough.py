@@ -53,6 +53,24 @@ class PhaseOrderEffect(NamedTuple):
         the maps.
     n_points
         Number of points in data.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import hough_phase_order
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> phases = load_phases([221, 225])
+    >>> effect = hough_phase_order(
+    ...     s, [phases["Ni"], phases["Ni3Al"]], show_progressbar=False
+    ... )
+    >>> print(effect.table())
+    First to last    Ni    Ni3Al    Not indexed
+    Ni, Ni3Al         9        0              0
+    Ni3Al, Ni         0        9              0
+    9 of 9 points change their phase with the order.
     """
 
     orders: tuple[tuple[str, ...], ...]
@@ -61,7 +79,13 @@ class PhaseOrderEffect(NamedTuple):
     n_points: int
 
     def table(self) -> str:
-        """Return how many points each phase gets in each order."""
+        """Return how many points each phase gets in each order.
+
+        Returns
+        -------
+        table
+            Lines of aligned text without a line break at the end.
+        """
         names = sorted(self.orders[0])
         rows = [("First to last", *names, "Not indexed")]
         for order, xmap in zip(self.orders, self.xmaps, strict=True):
@@ -134,6 +158,23 @@ def hough_phase_map(
     2021 paper (Sci Rep 11:8172, Fig. 5).
 
     Here no phase is skipped for another that matches many bands, as PyEBSDIndex does by default.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import hough_phase_map
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> phases = load_phases([225, 229])
+    >>> xmap = hough_phase_map(
+    ...     s, [phases["Ni"], phases["Fe-bcc"]], show_progressbar=False
+    ... )
+    >>> xmap.phases_in_data.names
+    ['Ni']
+    >>> bool((xmap.nmatch_Ni > xmap.prop["nmatch_Fe-bcc"]).all())
+    True
     """
     candidates = candidates_of(phases)
     detector = checked_detector(signal, detector)
@@ -199,6 +240,26 @@ def hough_phase_order(
     ------
     ValueError
         As :func:`hough_phase_map`, and if an order is not one of all phases.
+
+    Examples
+    --------
+    Nickel and Ni3Al have the same strong bands, so that the first one
+    wins.
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.comparison import hough_phase_order
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> s.remove_static_background(show_progressbar=False)
+    >>> s.remove_dynamic_background(show_progressbar=False)
+    >>> phases = load_phases([221, 225])
+    >>> effect = hough_phase_order(
+    ...     s, [phases["Ni"], phases["Ni3Al"]], show_progressbar=False
+    ... )
+    >>> effect.orders
+    (('Ni', 'Ni3Al'), ('Ni3Al', 'Ni'))
+    >>> effect.n_changed, effect.n_points
+    (9, 9)
     """
     candidates = list(candidates_of(phases).values())
     n = len(candidates)

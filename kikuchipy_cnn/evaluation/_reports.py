@@ -11,7 +11,6 @@ from orix.quaternion import Rotation
 from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn._tables import aligned
 from kikuchipy_cnn.evaluation.scores import wilson_interval
-from kikuchipy_cnn.io import check_destination
 from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.splits import CLAIMS
 
@@ -108,8 +107,7 @@ def save_report(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool
         rows.append(("material", s.material, s.space_group, "", *values))
     header = ("kind", "name", "space group", "precision", "recall", "recall low")
     header += ("recall high", "F1", "patterns", "mean atomic number", "claims")
-    check_destination(path, overwrite)
-    write_csv(path, header, ((*row, evaluation.claims) for row in rows))
+    write_csv(path, header, ((*row, evaluation.claims) for row in rows), overwrite)
 
 
 def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite: bool) -> None:
@@ -147,8 +145,7 @@ def save_predictions(evaluation: Evaluation, path: str | os.PathLike, overwrite:
         (*text, *(f"{value:.6g}" if np.isfinite(value) else "" for value in row))
         for text, row in zip(texts, numbers, strict=True)
     )
-    check_destination(path, overwrite)
-    write_csv(path, header, rows)
+    write_csv(path, header, rows, overwrite)
 
 
 def doubt(evaluation: Evaluation) -> str:

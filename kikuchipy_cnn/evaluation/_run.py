@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from kikuchipy.pattern import fft_frequency_vectors, get_image_quality
@@ -13,7 +13,8 @@ from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.evaluation._reports import doubt
 from kikuchipy_cnn.evaluation.results import Evaluation
 from kikuchipy_cnn.inference import predict
-from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models import as_model
+from kikuchipy_cnn.models.registry import ModelLike
 from kikuchipy_cnn.space_groups import label_text
 from kikuchipy_cnn.training.class_level import level_of
 from kikuchipy_cnn.training.labelled import LabelledPatterns
@@ -25,7 +26,7 @@ _QUALITY = "quality"
 
 
 def evaluate(
-    model: str | os.PathLike | ModelBundle | Ensemble,
+    model: ModelLike | Sequence[ModelLike],
     patterns: LabelledPatterns,
     *,
     level: str | None = None,
@@ -41,7 +42,7 @@ def evaluate(
     Parameters
     ----------
     model
-        Name of a packaged model, path of a model bundle, or a bundle.
+        Name of a packaged model, path of a bundle, or a model. A list of these is an ensemble.
     patterns
         Patterns that the model was not trained on. Lazy ones are read chunk by chunk.
     level
@@ -79,6 +80,21 @@ def evaluate(
     UserWarning
         If the model has no class for some patterns, or they are constant or not finite, all of
         which count as wrong; or if materials are to be new and are not, or it is not known.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> evaluation.probabilities.shape
+    (9, 6)
+    >>> evaluation.accuracy > 0.5
+    True
     """
     if len(patterns) == 0:
         raise ValueError("There are no patterns to evaluate the model on; give at least one.")

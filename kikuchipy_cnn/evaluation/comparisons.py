@@ -49,6 +49,22 @@ class QualityComparison(NamedTuple):
         (1947) 50, two-sided).
     n_right, n_wrong
         Numbers of patterns.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> comparison = evaluation.compare_quality()
+    >>> comparison.n_right + comparison.n_wrong
+    9
+    >>> 0 <= comparison.auc <= 1
+    True
     """
 
     median_right: float
@@ -78,6 +94,24 @@ class OrientationComparison(NamedTuple):
         Part of the shufflings with at least this distance.
     n_right, n_wrong
         Numbers of patterns of known orientation.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> comparison = evaluation.compare_orientations()[0]
+    >>> comparison.laue_group
+    'm-3m'
+    >>> comparison.n_right + comparison.n_wrong
+    9
+    >>> 0 < comparison.p_value <= 1
+    True
     """
 
     laue_group: str
@@ -100,6 +134,22 @@ class Directions(NamedTuple):
     vectors
         Unit vectors in the fundamental sector, of shape (n, 3). The twofold axis of monoclinic
         crystals is taken along c, as orix has it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> directions = evaluation.crystal_directions()["m-3m"]
+    >>> directions.symmetry.name
+    'm-3m'
+    >>> directions.vectors.shape
+    (9, 3)
     """
 
     symmetry: Symmetry

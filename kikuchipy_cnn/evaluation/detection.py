@@ -36,6 +36,17 @@ class Detection:
     false_alarm_at_95
         Part of the patterns outside that are taken for inside, from 0 to 1, where 95 % of those
         inside are (Hendrycks and Gimpel, ICLR 2017; Liang et al., ICLR 2018).
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import detect
+    >>> detection = detect([0.9, 0.8, 0.7, 0.6], [0.65, 0.3, 0.2, 0.1])
+    >>> detection.area
+    0.9375
+    >>> detection.n_inside, detection.n_outside
+    (4, 4)
+    >>> detection.false_alarm_at_95
+    0.25
     """
 
     area: float
@@ -78,6 +89,20 @@ def detect(
     ValueError
         If there are no patterns inside or outside, a score is not finite, or the groups do not fit
         the patterns.
+
+    Examples
+    --------
+    Scores of 200 patterns each, which overlap.
+
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.evaluation import detect
+    >>> rng = np.random.default_rng(0)
+    >>> detection = detect(rng.normal(2, 1, 200), rng.normal(0, 1, 200))
+    >>> round(detection.area, 2)
+    0.93
+    >>> low, high = detection.interval
+    >>> low < detection.area < high
+    True
     """
     inside = _checked_scores("inside_scores", inside_scores)
     outside = _checked_scores("outside_scores", outside_scores)

@@ -12,7 +12,6 @@ from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._confidence import checked_confidence
 from kikuchipy_cnn._files import write_csv
 from kikuchipy_cnn.evaluation.scores import wilson_interval
-from kikuchipy_cnn.io import check_destination
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation.results import Evaluation
@@ -38,6 +37,19 @@ class Reliability:
         :func:`~kikuchipy_cnn.evaluation.wilson_interval`, of shape (bins,).
     count
         Number of patterns in each bin, of shape (bins,).
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import reliability
+    >>> confidence = [0.55, 0.6, 0.65, 0.7, 0.9, 0.95]
+    >>> right = [True, False, True, False, True, True]
+    >>> curve = reliability(confidence, right, n_bins=4)
+    >>> curve.edges
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    >>> curve.count
+    array([0, 0, 4, 2])
+    >>> curve.accuracy
+    array([nan, nan, 0.5, 1. ])
     """
 
     confidence: np.ndarray
@@ -82,7 +94,6 @@ class Reliability:
         header = ("from", "to", "confidence", "accuracy", "accuracy low", "accuracy high")
         columns = (self.edges[:-1], self.edges[1:], self.confidence, self.accuracy)
         columns += (self.low, self.high)
-        check_destination(path, overwrite)
         write_csv(
             path,
             (*header, "patterns"),
@@ -90,6 +101,7 @@ class Reliability:
                 (*(f"{value:.6g}" if np.isfinite(value) else "" for value in row), int(n))
                 for *row, n in zip(*columns, self.count, strict=True)
             ),
+            overwrite,
         )
 
 
@@ -117,6 +129,15 @@ def expected_calibration_error(
     ------
     ValueError
         As :func:`reliability`.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import expected_calibration_error
+    >>> confidence = [0.55, 0.6, 0.65, 0.7, 0.9, 0.95]
+    >>> right = [True, False, True, False, True, True]
+    >>> error = expected_calibration_error(confidence, right, n_bins=4)
+    >>> round(error, 3)
+    0.108
     """
     return reliability(confidence, right, n_bins).error
 
@@ -144,6 +165,19 @@ def reliability(confidence: np.ndarray, right: np.ndarray, n_bins: int = 15) -> 
     ValueError
         If there are no patterns, the shapes do not fit, a confidence is not from 0 to 1, or
         *n_bins* is below 1.
+
+    Examples
+    --------
+    Answers that are right as often as their confidence says.
+
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.evaluation import reliability
+    >>> rng = np.random.default_rng(0)
+    >>> confidence = rng.uniform(0.2, 1, 5000)
+    >>> right = rng.uniform(size=5000) < confidence
+    >>> curve = reliability(confidence, right)
+    >>> curve.error < 0.03
+    True
     """
     confidence, right = checked_confidence(confidence, right, "right")
     check_integer("n_bins", n_bins, 1)
@@ -181,6 +215,22 @@ def reliability_by_class(
     ------
     ValueError
         If *n_bins* is below 1.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate, reliability_by_class
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> curves = reliability_by_class(evaluation, n_bins=5)
+    >>> 225 in curves
+    True
+    >>> int(sum(curve.count.sum() for curve in curves.values()))
+    9
     """
     scores, right, predicted = evaluation.scores, evaluation.right, evaluation.predicted
     return {

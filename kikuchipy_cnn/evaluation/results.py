@@ -63,6 +63,34 @@ class Evaluation:
     ------
     ValueError
         If the arrays do not fit the patterns and classes, or there is no such claim.
+
+    Examples
+    --------
+    :func:`~kikuchipy_cnn.evaluation.evaluate` makes one with a model.
+    Here the probabilities are made up.
+
+    >>> import kikuchipy as kp
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import SpaceGroupClasses
+    >>> from kikuchipy_cnn.evaluation import Evaluation
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> probabilities = np.full((9, 2), [0.1, 0.9])
+    >>> probabilities[0] = [0.7, 0.3]
+    >>> evaluation = Evaluation(
+    ...     patterns,
+    ...     SpaceGroupClasses((221, 225)),
+    ...     "space group",
+    ...     probabilities,
+    ... )
+    >>> evaluation
+    Evaluation('', space group, 0.889 of 9 patterns right)
+    >>> evaluation.predicted
+    array([221, 225, 225, 225, 225, 225, 225, 225, 225])
+    >>> evaluation.confusion().counts
+    array([[0, 0],
+           [1, 8]])
     """
 
     patterns: LabelledPatterns
@@ -204,11 +232,22 @@ class Evaluation:
         """Mean of the classes, each weighted by its number of patterns.
 
         This is what the papers report. The weighted recall is the accuracy.
+
+        Returns
+        -------
+        score
+            Means of precision, recall and F1.
         """
         return self._mean("weighted")
 
     def macro(self) -> MeanScore:
-        """Mean of the classes that there are patterns of, all with the same weight."""
+        """Mean of the classes that there are patterns of, all with the same weight.
+
+        Returns
+        -------
+        score
+            Means of precision, recall and F1.
+        """
         return self._mean("macro")
 
     def by_material(self, atomic_numbers: Mapping[str, float] | None = None) -> list[MaterialScore]:
@@ -279,7 +318,13 @@ class Evaluation:
         return sorted(scores, key=lambda score: score.atomic_number)
 
     def confusion(self) -> Confusion:
-        """How often each class was taken for each."""
+        """How often each class was taken for each.
+
+        Returns
+        -------
+        confusion
+            Counts, with the labels of the model's classes, then other labels of patterns, as rows.
+        """
         n_rows = len(self.labels) + len(self.other_labels)
         columns = self._columns
         counts = confusion_matrix(self._true_codes, self._predicted_codes, labels=range(n_rows + 1))
@@ -305,6 +350,11 @@ class Evaluation:
 
         Materials differ in both quality and accuracy. For what quality does to one of them, see
         :meth:`take`.
+
+        Returns
+        -------
+        comparison
+            Medians, and whether the difference is one.
 
         Raises
         ------

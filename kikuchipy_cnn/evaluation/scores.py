@@ -29,6 +29,22 @@ class ClassScore(NamedTuple):
         Number of patterns that are so.
     low, high
         Limits of the recall's interval of 95 % confidence, see :func:`wilson_interval`.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> score = evaluation.by_class()[2]
+    >>> score.label, score.n, score.precision
+    (225, 9, 1.0)
+    >>> score.low < score.recall < score.high
+    True
     """
 
     label: int | str
@@ -41,7 +57,33 @@ class ClassScore(NamedTuple):
 
 
 class MeanScore(NamedTuple):
-    """Means of the classes' precision, recall and F1."""
+    """Means of the classes' precision, recall and F1.
+
+    Parameters
+    ----------
+    precision
+        Mean of the classes' precision, from 0 to 1.
+    recall
+        Mean of their recall, from 0 to 1.
+    f1
+        Mean of their F1, from 0 to 1.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> mean = evaluation.weighted()
+    >>> mean.precision
+    1.0
+    >>> mean.recall == evaluation.accuracy
+    True
+    """
 
     precision: float
     recall: float
@@ -65,6 +107,22 @@ class MaterialScore(NamedTuple):
         Limits of the accuracy's interval of 95 % confidence, see :func:`wilson_interval`.
     atomic_number
         Mean of its atoms' atomic numbers. Not a number if it is not known.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> score = evaluation.by_material()[0]
+    >>> score.space_group, score.material, score.n
+    (225, 'Ni', 9)
+    >>> score.atomic_number
+    28.0
     """
 
     space_group: int
@@ -88,6 +146,22 @@ class Confusion(NamedTuple):
     columns
         What they were called: labels of the classes, and last, if there are such patterns, -1 or ""
         for those that could not be classified.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> confusion = evaluation.confusion()
+    >>> confusion.rows
+    (221, 223, 225, 227, 229, 230)
+    >>> confusion.counts.sum(axis=1)
+    array([0, 0, 9, 0, 0, 0])
     """
 
     counts: np.ndarray
@@ -109,6 +183,13 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
     -------
     low, high
         Limits, from 0 to 1: both ends if there are no trials.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import wilson_interval
+    >>> low, high = wilson_interval(8, 9)
+    >>> round(low, 3), round(high, 3)
+    (0.565, 0.98)
     """
     if n == 0:
         return 0.0, 1.0

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from kikuchipy_cnn._files import replacing
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.evaluation._run import evaluate
-from kikuchipy_cnn.models import ModelBundle, load_model
+from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.training.checkpoint import fingerprint_of, remove_state
 from kikuchipy_cnn.training.few_shot import FewShotTrainer
 from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.splits import CLAIMS, Split, split_patterns
+from kikuchipy_cnn.training.starts import model_of_start
 
 __all__ = ["ShotsCurve", "shots_curve"]
 
@@ -44,6 +45,17 @@ class ShotsCurve:
         What was told apart.
     chance
         Accuracy of guessing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.evaluation import ShotsCurve
+    >>> accuracies = np.array([[0.5, 0.54], [0.7, 0.74], [0.8, 0.82]])
+    >>> curve = ShotsCurve((1, 10, 100), accuracies, "phase", 0.5)
+    >>> curve.mean
+    array([0.52, 0.72, 0.81])
+    >>> curve.deviation.round(3)
+    array([0.028, 0.028, 0.014])
     """
 
     shots: tuple[int, ...]
@@ -124,6 +136,28 @@ def shots_curve(
         If patterns are in both sets, or the loss of a training became no number. Of such a training
         the model of the best epoch before counts: without them, the accuracy of an unstable
         protocol would look better than it is.
+
+    Examples
+    --------
+    A small network and one epoch keep the example short: it learns nothing
+    by them.
+
+    >>> from kikuchipy_cnn.evaluation import shots_curve
+    >>> from kikuchipy_cnn.training import (
+    ...     FewShotProtocol, FewShotTrainer, LabelledPatterns
+    ... )
+    >>> names, quiet = ["Ni", "W"], {"show_progressbar": False}
+    >>> patterns = LabelledPatterns.from_simulation(names, 4, seed=1, **quiet)
+    >>> test = LabelledPatterns.from_simulation(names, 4, seed=2, **quiet)
+    >>> protocol = FewShotProtocol(max_epochs=1)
+    >>> trainer = FewShotTrainer(
+    ...     "scratch", protocol, architecture="tiny", size=40
+    ... )
+    >>> curve = shots_curve(
+    ...     trainer, patterns, test, shots=(1, 2), n_trials=1, **quiet
+    ... )
+    >>> curve.shots, curve.accuracies.shape, curve.chance
+    ((1, 2), (2, 1), 0.5)
     """
     if not isinstance(trainer, FewShotTrainer):
         raise TypeError(
@@ -136,7 +170,7 @@ def shots_curve(
             f"shots={shots} and n_trials={n_trials} must be integers of at least 1, and one number "
             "of shots at least."
         )
-    level, model = trainer.level, _start_model(trainer)
+    level, model = trainer.level, model_of_start(trainer.start)
     if model is not None:
         # Otherwise it would be read anew for each training.
         trainer = replace(trainer, start=model)
@@ -248,16 +282,6 @@ class _Trials:
                 f"'{path}' is of a curve with another {' and '.join(changed)}. Give another "
                 "folder, or delete this one."
             )
-
-
-def _start_model(trainer: FewShotTrainer) -> ModelBundle | None:
-    """The model that trainings begin with, None for random weights and those of ImageNet."""
-    start = trainer.start
-    if isinstance(start, ModelBundle):
-        return start
-    if start in ("scratch", "imagenet") or Path(start).suffix == ".h5":
-        return None
-    return load_model(start)
 
 
 def _knows(model: ModelBundle | None, patterns: LabelledPatterns, level: str) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kikuchipy_cnn._patterns import check_data_type, checked_background, checked_mask
 from kikuchipy_cnn.inference import in_batches
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
 from kikuchipy_cnn.models.ensemble import members_of, probabilities_of
-from kikuchipy_cnn.signal import check_data_type, checked_background, checked_mask
+from kikuchipy_cnn.models.registry import ModelLike
 from kikuchipy_cnn.space_groups import Classes
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 # Images that a network classifies at once.
 _AT_ONCE = 32
-
-Model = str | os.PathLike | ModelBundle | Ensemble
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,7 @@ class Question:
     @classmethod
     def of(
         cls,
-        model: Model,
+        model: ModelLike,
         patterns: np.ndarray,
         space_group: int | str | Sequence[int | str] | None,
         n_classes: int,

@@ -48,6 +48,27 @@ class Attributions:
     places
         Where in a map each pattern is, as its row and column, or its number in a map of one
         dimension, or nothing for a single pattern. If not given, the patterns are from no map.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     [(0, 2), (1, 0)],
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> regions
+    Attributions(Grad-CAM, 2 pattern(s), 1 class(es) of each)
+    >>> regions.values.shape, regions.on_patterns().shape
+    ((2, 1, 71, 71), (2, 1, 60, 60))
+    >>> [regions.classes.labels[i] for i in regions.predicted]
+    [225, 225]
+    >>> regions.place_text(1)
+    '1,0'
     """
 
     method: str
@@ -107,6 +128,11 @@ class Attributions:
         details
             Whether to return the details.
 
+        Returns
+        -------
+        values
+            Of shape (n, k, size, size).
+
         Raises
         ------
         ValueError
@@ -119,7 +145,18 @@ class Attributions:
         return self.details
 
     def place_text(self, i: int) -> str:
-        """Where a pattern is in its map, as it is printed; its number if it is from no map."""
+        """Where a pattern is in its map, as it is printed; its number if it is from no map.
+
+        Parameters
+        ----------
+        i
+            Number of the pattern.
+
+        Returns
+        -------
+        text
+            Row and column, such as "3,7".
+        """
         return ",".join(map(str, (i,) if self.places is None else self.places[i]))
 
     def on_patterns(self) -> np.ndarray:
@@ -153,7 +190,14 @@ class Attributions:
         return self.transform.to_patterns(values, shape, keep_sum=self.expected_logits is not None)
 
     def table(self) -> str:
-        """Return a table of patterns, probabilities and logits of the classes explained."""
+        """Return a table of patterns, probabilities and logits of the classes explained.
+
+        Returns
+        -------
+        table
+            Lines of aligned text, one for each pattern and class, below their headings. Of
+            contributions, it also has their sums and how far these are off.
+        """
         header = ["pattern", "class", "probability", "logit"]
         if self.expected_logits is not None:
             header += ["expected", "sum of values", "error / span"]

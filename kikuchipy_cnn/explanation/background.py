@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from kikuchipy_cnn._checks import check_integer
-from kikuchipy_cnn.explanation._common import Model
 from kikuchipy_cnn.models import as_model
+from kikuchipy_cnn.models.registry import ModelLike
 
 
 def simulate_background(
-    model: Model,
+    model: ModelLike,
     n: int = 100,
     *,
     shape: tuple[int, int] | None = None,
@@ -47,6 +47,13 @@ def simulate_background(
     ------
     ValueError
         If *n* is below 1, or the library has no phase of a class.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.explanation import simulate_background
+    >>> background = simulate_background("fast_fewshot", 2)
+    >>> background.shape  # two of each of the six space groups
+    (12, 71, 71, 1)
     """
     from kikuchipy_cnn.training.class_level import level_of_classes
     from kikuchipy_cnn.training.replay import simulate_replay

@@ -49,6 +49,30 @@ class Share:
     contrast
         Part of the magnitude of the preprocessed pattern that is in the region, of shape (n,).
         Values that follow nothing but contrast would be there to the same part.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     [(0, 2), (1, 0)],
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> rotations, detector = explanation.orientations_at(
+    ...     s, regions.places
+    ... )
+    >>> shares = explanation.crystallographic_shares(
+    ...     regions, nickel, rotations, detector, n_random=20
+    ... )
+    >>> shares.zone_axes.observed.shape  # patterns and classes
+    (2, 1)
+    >>> shares.zone_axes.area.round(2)
+    array([0.08, 0.07])
     """
 
     observed: np.ndarray
@@ -73,6 +97,30 @@ class CrystallographicShares:
         Largest angle from a zone axis in degrees.
     families
         Miller indices of one of each family of planes whose bands count, of shape (families, 3).
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     [(0, 2), (1, 0)],
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> rotations, detector = explanation.orientations_at(
+    ...     s, regions.places
+    ... )
+    >>> shares = explanation.crystallographic_shares(
+    ...     regions, nickel, rotations, detector, n_random=20
+    ... )
+    >>> shares.within, shares.families.tolist()
+    (3.0, [[1, 1, 1], [2, 0, 0], [2, 2, 0]])
+    >>> print(shares.table())
+    pattern  class  region  values  chance ...
     """
 
     zone_axes: Share
@@ -82,7 +130,13 @@ class CrystallographicShares:
     families: np.ndarray
 
     def table(self) -> str:
-        """Return a table of the parts for each pattern and class."""
+        """Return a table of the parts for each pattern and class.
+
+        Returns
+        -------
+        table
+            Lines of aligned text, one for zone axes and one for bands, below their headings.
+        """
         # Indices of more than one digit, or with a sign, would run into each other.
         between = "" if np.isin(self.families, range(10)).all() else " "
         families = " ".join(f"{{{between.join(map(str, hkl))}}}" for hkl in self.families.tolist())
@@ -165,6 +219,28 @@ def crystallographic_shares(
     ValueError
         If numbers of rotations or projection centers, or shapes, do not fit the patterns, the phase
         has no atoms or a lattice in nanometres, or another argument is unusable.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     (0, 2),
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> rotations, detector = explanation.orientations_at(
+    ...     s, regions.places
+    ... )
+    >>> shares = explanation.crystallographic_shares(
+    ...     regions, nickel, rotations, detector, n_random=20
+    ... )
+    >>> shares.zone_axes.observed.shape, shares.bands.observed.shape
+    ((1, 1), (1, 1))
     """
     from kikuchipy_cnn.simulation.projection import (
         detector_geometry,
@@ -240,6 +316,19 @@ def geometrical_simulations(
     ------
     ValueError
         If the phase has no atoms or a lattice in nanometres, or numbers do not fit.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> rotations, detector = explanation.orientations_at(s, ((0, 2),))
+    >>> simulations = explanation.geometrical_simulations(
+    ...     nickel, rotations, detector
+    ... )
+    >>> len(simulations)
+    1
     """
     from kikuchipy.simulations import KikuchiPatternSimulator
 
@@ -282,6 +371,15 @@ def orientations_at(
     ValueError
         If the signal has no crystal map, or one with identity for all orientations, or a pattern is
         not indexed in it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import orientations_at
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> rotations, detector = orientations_at(s, ((0, 2), (1, 0)))
+    >>> rotations.shape, detector.pc.shape
+    ((2,), (2, 3))
     """
     from orix.quaternion import Rotation
 

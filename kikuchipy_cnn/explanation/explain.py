@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import dask
 import numpy as np
 from kikuchipy.signals import EBSD
 
-from kikuchipy_cnn.explanation._common import Model
+from kikuchipy_cnn._patterns import check_patterns, checked_mask, mask_and_background
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.grad_cam import grad_cam
 from kikuchipy_cnn.explanation.shapley import shapley_values
-from kikuchipy_cnn.signal import check_patterns, checked_mask, mask_and_background
+from kikuchipy_cnn.inference.reading import read
+from kikuchipy_cnn.models.registry import ModelLike
 
 METHODS = {"shap": shapley_values, "gradcam": grad_cam}
 
@@ -21,7 +21,7 @@ METHODS = {"shap": shapley_values, "gradcam": grad_cam}
 def explain(
     signal: EBSD,
     index: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
-    model: Model = "xception_fewshot",
+    model: ModelLike = "xception_fewshot",
     method: str = "shap",
     *,
     navigation_mask: np.ndarray | None = None,
@@ -65,6 +65,23 @@ def explain(
     ValueError
         If there is no such method or pattern, both or neither of *index* and *navigation_mask* are
         given, or the method raises it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, plotting
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     (0, 2),
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> regions
+    Attributions(Grad-CAM, 1 pattern(s), 1 class(es) of each)
+    >>> figure = plotting.plot_attributions(regions)
+    >>> figure.savefig("why.png")
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}, but it must be one of {', '.join(METHODS)}.")
@@ -72,7 +89,7 @@ def explain(
     navigation_shape = signal.data.shape[:-2]
     places = _places(navigation_shape, index, navigation_mask)
     signal_mask, background = mask_and_background(signal, signal_mask, static_background)
-    patterns = np.stack(dask.compute(*(signal.data[place] for place in places)))
+    patterns = np.stack(read(*(signal.data[place] for place in places)))
     attributions = METHODS[method](
         model, patterns, signal_mask=signal_mask, static_background=background, **options
     )

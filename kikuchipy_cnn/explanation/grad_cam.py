@@ -9,15 +9,16 @@ from tqdm import tqdm
 
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.explanation._common import Model, Question, layer_with_maps
+from kikuchipy_cnn.explanation._common import Question, layer_with_maps
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.models.differentiation import gradient_function, with_probe
 from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.models.registry import ModelLike
 
 
 def grad_cam(
-    model: Model,
+    model: ModelLike,
     patterns: np.ndarray,
     space_group: int | str | Sequence[int | str] | None = None,
     layer: str | None = None,
@@ -77,6 +78,23 @@ def grad_cam(
     See Also
     --------
     explain, shapley_values
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import grad_cam
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = grad_cam(
+    ...     "fast_fewshot",
+    ...     s.data[0],
+    ...     space_group=[225, 229],
+    ...     static_background=s.static_background,
+    ...     show_progressbar=False,
+    ... )
+    >>> regions.values.shape  # patterns, classes, rows and columns
+    (3, 2, 71, 71)
+    >>> regions.details.shape
+    (3, 2, 71, 71)
     """
     check_integer("batch_size", batch_size, 1)
     question = Question.of(model, patterns, space_group, 1, signal_mask, static_background)

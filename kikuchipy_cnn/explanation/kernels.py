@@ -40,6 +40,15 @@ class KernelPair:
         weights are summed over the channels, of which one is left.
     sign
         -1 if it is the negative of the second kernel that is like the first one, otherwise 1.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.explanation import similar_kernels
+    >>> pairs = similar_kernels("fast_fewshot", "fast_fewshot_ten", n=2)
+    >>> pairs[0].distance <= pairs[1].distance
+    True
+    >>> pairs[0].kernel_a.shape  # rows, columns and channels
+    (3, 3, 1)
     """
 
     index_a: int
@@ -96,6 +105,17 @@ def similar_kernels(
     ValueError
         If a model is unknown or an ensemble, a network has no such layer, the layers have kernels
         of different shapes, or there are fewer than *n* kernels.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import explanation, plotting
+    >>> pairs = explanation.similar_kernels(
+    ...     "fast_fewshot", "fast_fewshot_ten", n=2, up_to_scale=True
+    ... )
+    >>> len(pairs)
+    2
+    >>> figure = plotting.plot_kernels(pairs)
+    >>> figure.savefig("kernels.png")
     """
     bundles = [_single(model) for model in (model_a, model_b)]
     layers = [_convolution(bundle, layer) for bundle in bundles]
@@ -181,6 +201,20 @@ def feature_maps(
         If the model is unknown or an ensemble, the network has no such layer, the layer no such
         kernels, an array is of the wrong shape, or a pattern does not vary or has values that are
         not finite.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import feature_maps
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> maps = feature_maps(
+    ...     "fast_fewshot",
+    ...     s.data[0],
+    ...     kernels=[0, 1],
+    ...     static_background=s.static_background,
+    ... )
+    >>> maps.shape  # patterns, kernels, rows and columns
+    (3, 2, 35, 35)
     """
     bundle = _single(model)
     of_layer = _layer_with_maps(bundle, layer)

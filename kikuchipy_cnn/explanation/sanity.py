@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import spearmanr
 
-from kikuchipy_cnn.explanation._common import Model, Question, as_patterns
+from kikuchipy_cnn.explanation._common import Question, as_patterns
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.background import simulate_background
 from kikuchipy_cnn.explanation.explain import METHODS
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models.registry import ModelLike
 from kikuchipy_cnn.models.statistics import BatchStatistics
 
 # Simulated patterns of each class, and patterns at once, for means and variances.
@@ -19,7 +20,7 @@ _N_FOR_STATISTICS, _AT_ONCE = 20, 64
 
 
 def with_shuffled_weights(
-    model: Model, images: np.ndarray | None = None, *, seed: int = 0
+    model: ModelLike, images: np.ndarray | None = None, *, seed: int = 0
 ) -> ModelBundle | Ensemble:
     """Copy a model and shuffle the weights of each kernel.
 
@@ -41,6 +42,16 @@ def with_shuffled_weights(
     -------
     model
         Model of the same architecture, without a detector or rejection.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn import explanation
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> images = explanation.simulate_background(model, 2)
+    >>> shuffled = explanation.with_shuffled_weights(model, images)
+    >>> shuffled.classes == model.classes, shuffled.detector is None
+    (True, True)
     """
     import keras
 
@@ -68,7 +79,7 @@ def with_shuffled_weights(
 
 
 def randomisation_test(
-    model: Model,
+    model: ModelLike,
     patterns: np.ndarray,
     method: str = "shap",
     *,
@@ -107,6 +118,22 @@ def randomisation_test(
     ------
     ValueError
         If there is no such method or it has no details, or the method raises it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import randomisation_test
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> correlations = randomisation_test(
+    ...     "fast_fewshot",
+    ...     s.data[0],
+    ...     method="gradcam",
+    ...     guided=False,
+    ...     static_background=s.static_background,
+    ...     show_progressbar=False,
+    ... )
+    >>> correlations.shape  # 1 for patterns where training is of no matter
+    (3,)
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}, but it must be one of {', '.join(METHODS)}.")
@@ -153,6 +180,27 @@ def rank_correlations(
     ------
     ValueError
         If the explanations are of different shape, or there are no details.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import grad_cam, rank_correlations
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> first, second = (
+    ...     grad_cam(
+    ...         model,
+    ...         s.data[0, 2],
+    ...         225,
+    ...         guided=False,
+    ...         static_background=s.static_background,
+    ...         show_progressbar=False,
+    ...     )
+    ...     for model in ("fast_fewshot", "fast_fewshot_ten")
+    ... )
+    >>> rank_correlations(first, second).shape  # patterns and classes
+    (1, 1)
+    >>> rank_correlations(first, first).round(2)
+    array([[1.]])
     """
     values = [one.chosen(details) for one in (first, second)]
     if values[0].shape != values[1].shape:

@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.explanation._common import Model, Question, logits_of_members, valid_images
+from kikuchipy_cnn.explanation._common import Question, logits_of_members, valid_images
 from kikuchipy_cnn.explanation._deep_shap import DeepShap
 from kikuchipy_cnn.explanation.attributions import Attributions
 from kikuchipy_cnn.explanation.background import simulate_background
 from kikuchipy_cnn.models import Ensemble, ModelBundle
 from kikuchipy_cnn.models.differentiation import gradient_function
 from kikuchipy_cnn.models.ensemble import members_of
+from kikuchipy_cnn.models.registry import ModelLike
 
 ESTIMATORS = {"deep_shap": "DeepSHAP", "integrated_gradients": "integrated gradients"}
 # Sums that are off by more than this part of the logit span are worth a warning.
@@ -32,7 +33,7 @@ Explainer = Callable[[np.ndarray, Sequence[np.ndarray]], Iterator[np.ndarray]]
 
 
 def shapley_values(
-    model: Model,
+    model: ModelLike,
     patterns: np.ndarray,
     background: np.ndarray | None = None,
     *,
@@ -113,6 +114,27 @@ def shapley_values(
     See Also
     --------
     explain, grad_cam
+
+    Examples
+    --------
+    Of one pattern, against one background pattern of each space group,
+    which is quick. The default of 100 makes better values:
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import shapley_values
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> values = shapley_values(
+    ...     "fast_fewshot",
+    ...     s.data[0, 2],
+    ...     n_classes=1,
+    ...     n_background=1,
+    ...     static_background=s.static_background,
+    ...     show_progressbar=False,
+    ... )
+    >>> values.values.shape  # patterns, classes, rows and columns
+    (1, 1, 71, 71)
+    >>> bool(values.additivity_errors.max() < 0.01)
+    True
     """
     for name, value in (
         ("n_classes", n_classes),

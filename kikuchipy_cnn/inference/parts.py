@@ -128,8 +128,15 @@ def lazy_prediction(
     -------
     prediction
         A :class:`~kikuchipy_cnn.inference.Prediction`, lazily.
+
+    Raises
+    ------
+    ValueError
+        If the mask leaves nothing.
     """
     used = np.ones(data.shape[:-2], bool) if navigation_mask is None else ~navigation_mask
+    if not used.any():
+        raise ValueError("navigation_mask is all True, which leaves nothing. False means used.")
     settings = {
         "signal_mask": signal_mask,
         "static_background": static_background,

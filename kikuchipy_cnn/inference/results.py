@@ -37,6 +37,19 @@ class Prediction:
     of_images
         Further values of the preprocessed patterns by name, of shape (navigation shape, ...), as
         they were asked for. 0 where a pattern was masked out.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.inference import predict
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> prediction = predict(s.data, model, show_progressbar=False)
+    >>> prediction.probabilities.shape
+    (3, 3, 6)
+    >>> bool(prediction.valid.all())
+    True
     """
 
     outputs: Outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -13,7 +14,7 @@ from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from kikuchipy_cnn._background import in_background
+from kikuchipy_cnn._prefetching import in_background
 from kikuchipy_cnn.inference.batches import raw_batches
 from kikuchipy_cnn.inference.results import Prediction, Results, StoredResults
 from kikuchipy_cnn.inference.runner import Runner
@@ -64,7 +65,8 @@ def predict(
     static_background
         Background of shape (rows, columns) that is divided by.
     engine, precision, batch_size
-        As for :class:`~kikuchipy_cnn.inference.Runner`, and not used if the model is one.
+        As for :class:`~kikuchipy_cnn.inference.Runner`. If the model is one, it has its own; the
+        precision that it was asked for is to be given for a *store*.
     of_images
         Functions by name from preprocessed patterns of shape (n, size, size, 1) to further values
         of shape (n, ...) to keep.
@@ -86,12 +88,27 @@ def predict(
     Raises
     ------
     ValueError
-        If the file of results is of another classification.
+        If the mask leaves nothing, or the file of results is of another classification.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.inference import predict
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> prediction = predict(s.data, model, show_progressbar=False)
+    >>> prediction.probabilities.shape
+    (3, 3, 6)
     """
     shape = data.shape[:-2]
     used = np.ones(shape, bool) if navigation_mask is None else ~navigation_mask
     of_images = {} if of_images is None else of_images
-    results = _results(data, model, used, signal_mask, static_background, of_images, store)
+    if not used.any():
+        raise ValueError("navigation_mask is all True, which leaves nothing. False means used.")
+    results = _results(
+        data, model, used, signal_mask, static_background, of_images, precision, store
+    )
     left = used & ~results.done.reshape(shape)
     n_left = int(left.sum())
     settings = {
@@ -183,8 +200,7 @@ def _classified_here(data, left: np.ndarray, runner: Runner, settings: Mapping) 
         n_threads = max(n_threads, min(CPU_COUNT, _MOST_THREADS))
     running: dict[Future, np.ndarray] = {}
     batches = in_background(raw_batches(data, left, runner.batch_size), ahead=1)
-    # Threads of their own for each small product of matrices would be in each other's way.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
+    with _one_thread_of_blas, ThreadPoolExecutor(n_threads) as pool:
         try:
             for batch in batches:
                 running[pool.submit(classify, batch.patterns)] = batch.indices
@@ -197,6 +213,33 @@ def _classified_here(data, left: np.ndarray, runner: Runner, settings: Mapping) 
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+class _OneThreadOfBlas:
+    """Keeps small products of matrices from taking threads of their own, in each other's way.
+
+    The limit is one of the process: the first classification sets it and the last one lifts it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_users:
+                self._limits = threadpool_limits(1, "blas")
+            self._n_users += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if not self._n_users:
+                self._limits.restore_original_limits()
+
+
+_one_thread_of_blas = _OneThreadOfBlas()
+
+
 def _finished(running: dict[Future, np.ndarray]) -> Found:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         indices = running.pop(future)
@@ -204,7 +247,7 @@ def _finished(running: dict[Future, np.ndarray]) -> Found:
 
 
 def _results(
-    data, model, used, signal_mask, static_background, of_images: OfImages, store
+    data, model, used, signal_mask, static_background, of_images: OfImages, precision: str, store
 ) -> Results:
     if store is None:
         return Results(used.shape)
@@ -217,6 +260,8 @@ def _results(
             "model": model.name,
             "weights": _digest(*_weights(model)),
             "transform": model.transform.to_dict(),
+            # As it was asked for: the same call goes on from there, on another machine, too.
+            "precision": precision,
             "temperature": [one.temperature for one in (model, *members_of(model))],
             "shape": list(data.shape),
             "data type": str(data.dtype),

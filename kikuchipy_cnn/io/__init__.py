@@ -3,14 +3,13 @@ back."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import orix.io
 from orix.crystal_map import CrystalMap, Phase, PhaseList
 
-from kikuchipy_cnn._files import replacing
+from kikuchipy_cnn._files import check_destination, replacing
 from kikuchipy_cnn.io._ang import load_ang, write_ang
 from kikuchipy_cnn.io._content import Content, with_phases
 from kikuchipy_cnn.io._ctf import load_ctf, write_ctf
@@ -83,10 +82,11 @@ def save(
 
     *.ang* has Euler angles, coordinates in micrometres, the property
     "scores" ("ci" or "cm" if there is none) as confidence index, "iq"
-    (or "pq") as image quality, "fit" as fit, and the phases; the space
-    group is in the phase's name, such as "Ni (Fm-3m)", and in the line
-    "Info". Points that are not indexed have Euler angles of 4 pi and
-    confidence index -1.
+    ("image_quality", "imagequality" or "pq" if there is none) as image
+    quality, "fit" as fit, and the phases; the space group is in the
+    phase's name, such as "Ni (Fm-3m)", and in the line "Info". Points
+    that are not indexed have Euler angles of 4 pi and confidence index
+    -1.
 
     *.ctf* has the number of the space group. It knows no confidence
     index: band slope is 255 times the score, and band contrast the
@@ -101,6 +101,27 @@ def save(
     and patterns together: ``s.xmap = xmap; s.save("patterns.h5")``.
 
     Names of phases are in ASCII in all but orix's part of *.h5*.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> xmap = kp.data.nickel_ebsd_small().xmap
+    >>> xmap.scan_unit = "um"
+    >>> kikuchipy_cnn.io.save("nickel.ang", xmap)
+    >>> kikuchipy_cnn.io.save("nickel.ctf", xmap)
+    >>> kikuchipy_cnn.io.save("nickel.h5", xmap)
+
+    With real cells, and with a phase that has no points
+
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> phases = load_phases([221, 225])
+    >>> kikuchipy_cnn.io.save(
+    ...     "nickel.ang",
+    ...     xmap,
+    ...     overwrite=True,
+    ...     phase_list=[phases["Ni"], phases["Ni3Al"]],
+    ... )
     """
     path = Path(filename)
     if overwrite is None and path.is_file() and path.suffix.lower() in _WRITERS:
@@ -143,6 +164,14 @@ def check_output(filename: str | Path, overwrite: bool | None = None) -> None:
     ValueError
         If the suffix is not supported, or *overwrite* is not None or a
         boolean.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.io import check_output
+    >>> check_output("nickel.ang")
+    >>> check_output("nickel.txt")
+    Traceback (most recent call last):
+    ValueError: Suffix '.txt' of 'nickel.txt' must be one of .ang, ...
     """
     path = Path(filename)
     if path.suffix.lower() not in _WRITERS:
@@ -150,51 +179,6 @@ def check_output(filename: str | Path, overwrite: bool | None = None) -> None:
             f"Suffix {path.suffix!r} of {str(path)!r} must be one of {', '.join(_WRITERS)}"
         )
     check_destination(path, overwrite)
-
-
-def check_destination(filename: str | Path, overwrite: bool | None = None) -> None:
-    """Raise an error if a file of any format cannot be written.
-
-    Parameters
-    ----------
-    filename
-        File to write.
-    overwrite
-        Whether to overwrite an existing file. None is the same as
-        False.
-
-    Raises
-    ------
-    FileExistsError, FileNotFoundError, NotADirectoryError, \
-    IsADirectoryError, PermissionError
-        As :func:`check_output`.
-    ValueError
-        If *overwrite* is not None or a boolean.
-    """
-    path = Path(filename)
-    if overwrite not in (None, True, False):
-        raise ValueError(f"overwrite {overwrite!r} must be None, True or False")
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder: give the name of a file")
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} exists: pass overwrite=True to replace it, or give another name"
-        )
-
-    folder = path.resolve().parent
-    if not folder.exists():
-        raise FileNotFoundError(f"Folder {str(folder)!r} of {path.name!r} does not exist: make it")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{str(folder)!r} is not a folder: write {path.name!r} elsewhere")
-    try:
-        # os.access() tells root that everything can be written to
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(
-            f"Folder {str(folder)!r} of {path.name!r} cannot be written to ({error.strerror}): "
-            "give another one"
-        ) from error
 
 
 def load(filename: str | Path) -> CrystalMap:
@@ -211,9 +195,9 @@ def load(filename: str | Path) -> CrystalMap:
     xmap
         Crystal map. If :func:`save` has written the file, it has the
         space groups, phase IDs and scores that the written map had,
-        and scores of 0 where not indexed. In others, phases whose name
-        is a Hermann-Mauguin symbol, or ends with one in parentheses,
-        are given that space group.
+        and scores of 0 where not indexed. In other .ang and .ctf files,
+        phases whose name is a Hermann-Mauguin symbol, or ends with one
+        in parentheses, are given that space group.
 
     Raises
     ------
@@ -227,6 +211,19 @@ def load(filename: str | Path) -> CrystalMap:
     *.ang* and *.ctf* keep one confidence, one image quality and one
     fit. *.ctf* keeps scores in steps of 1/255, and which points are in
     data, which *.ang* does not.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> xmap = kp.data.nickel_ebsd_small().xmap
+    >>> xmap.scan_unit = "um"
+    >>> kikuchipy_cnn.io.save("nickel.ctf", xmap)
+    >>> loaded = kikuchipy_cnn.io.load("nickel.ctf")
+    >>> loaded.shape
+    (3, 3)
+    >>> [phase.space_group.number for _, phase in loaded.phases]
+    [225]
     """
     path = Path(filename)
     if not path.is_file():

@@ -16,7 +16,7 @@ from orix.quaternion import Rotation
 from kikuchipy_cnn._phases import listed
 from kikuchipy_cnn.crystal_map import IMAGE_QUALITY, first_property
 from kikuchipy_cnn.io._grid import Grid, grid_of
-from kikuchipy_cnn.io._names import name_with_space_group, split_name
+from kikuchipy_cnn.io._names import ascii_text, name_with_space_group, split_name
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, laue_group, space_group_color
 
 __all__ = [
@@ -123,7 +123,7 @@ class Content:
         Crystal map.
     phases
         Phases in the order of the file, with their IDs in the map or
-        None. If not given, those of the map.
+        None.
     suffix
         Suffix of the file, for warnings.
     """
@@ -192,7 +192,8 @@ class Content:
         if unknown:
             notes.append(f"The unit cell is not known of: {', '.join(unknown)}")
         if self.xmap.scan_unit not in _MICROMETRES:
-            notes.append(f"Coordinates are in {self.xmap.scan_unit}, which is no length")
+            unit = ascii_text(str(self.xmap.scan_unit))
+            notes.append(f"Coordinates are in {unit}, which is no length")
         return tuple(notes)
 
     def warn(self, stacklevel: int) -> None:

@@ -31,6 +31,7 @@ def ascii_text(text: str) -> str:
 
     Examples
     --------
+    >>> from kikuchipy_cnn.io._names import ascii_text
     >>> ascii_text("γ′-Ni₃Al")
     "gamma'-Ni3Al"
     >>> ascii_text("Fm3̄m")
@@ -62,6 +63,8 @@ def name_with_space_group(phase: Phase) -> str:
 
     Examples
     --------
+    >>> from kikuchipy_cnn.io._names import name_with_space_group
+    >>> from orix.crystal_map import Phase
     >>> name_with_space_group(Phase("Ni", space_group=225))
     'Ni (Fm-3m)'
     """

@@ -15,7 +15,17 @@ JSON, CARD = "bundle.json", "card.md"
 
 
 class BundleError(ValueError):
-    """A model bundle is missing, incomplete, altered or of an unknown format."""
+    """A model bundle is missing, incomplete, altered or of an unknown format.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import BundleError, load_bundle
+    >>> try:
+    ...     load_bundle("no_such_folder")
+    ... except BundleError as error:
+    ...     print(error)
+    no_such_folder is no model bundle: bundle.json cannot be read (...).
+    """
 
 
 def with_description(description: Mapping, contents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -67,6 +77,7 @@ def write_folder(
     check_bundle_folder(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         for file, content in contents.items():
             (temporary / file).parent.mkdir(exist_ok=True)
@@ -74,9 +85,14 @@ def write_folder(
         temporary.chmod(0o755)
         if folder.exists():
             # The old bundle goes only when the new one is in its place.
-            folder.rename(temporary.with_suffix(".old"))
-        temporary.rename(folder)
-        shutil.rmtree(temporary.with_suffix(".old"), ignore_errors=True)
+            folder.rename(old)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -1,4 +1,4 @@
-"""Precision and speed of networks; the only calls of a backend itself live here."""
+"""Precision and speed of networks in training."""
 
 from __future__ import annotations
 

@@ -40,6 +40,15 @@ def build_network(
     ------
     ValueError
         If the architecture is unknown, the input too small for it, or *n_classes* below 2.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import build_network
+    >>> network = build_network("xception_narrow", (71, 71, 1), 6)
+    >>> network.output_shape
+    (None, 6)
+    >>> network.count_params()
+    1038582
     """
     if architecture not in _BUILDERS:
         raise ValueError(f"Unknown architecture {architecture!r}. Known: {', '.join(_BUILDERS)}.")

@@ -57,6 +57,18 @@ class Outputs(NamedTuple):
         :func:`~kikuchipy_cnn.uncertainty.mutual_information`. None if there is one network only.
     spread
         Standard deviation of the winner's probability over the members, of shape (n,), or None.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> patterns = kp.data.nickel_ebsd_small().data.reshape(-1, 60, 60)
+    >>> outputs = model.outputs(model.transform(patterns)[0])
+    >>> outputs.probabilities.shape, outputs.kinds.shape
+    ((9, 6), (9, 3))
+    >>> outputs.spread is None
+    True
     """
 
     probabilities: np.ndarray
@@ -92,6 +104,19 @@ class ModelBundle:
         What tells patterns of known phases from others. If not given, it does not.
     rejection
         When no answer is given. If not given, there is always one.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> model.classes.hermann_mauguin
+    ('Pm-3m', 'Pm-3n', 'Fm-3m', 'Fd-3m', 'Im-3m', 'Ia-3d')
+    >>> patterns = kp.data.nickel_ebsd_small().data.reshape(-1, 60, 60)
+    >>> images, valid = model.transform(patterns)
+    >>> outputs = model.outputs(images)
+    >>> outputs.probabilities.shape, outputs.kinds.shape
+    ((9, 6), (9, 3))
     """
 
     name: str
@@ -177,11 +202,37 @@ class ModelBundle:
         kinds = None
         if self.detector is not None:
             kinds = self.detector(features, logits).astype(np.float32)
-        return Outputs(softmax(logits / self.temperature, axis=1).astype(np.float32), kinds)
+        return Outputs(self.calibrated(logits).astype(np.float32), kinds)
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of :meth:`outputs`."""
-        return softmax(self.logits(images) / self.temperature, axis=1).astype(np.float32)
+        """Return the probabilities of :meth:`outputs`.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`outputs`.
+
+        Returns
+        -------
+        probabilities
+            Calibrated probabilities of shape (n, classes) and data type float32.
+        """
+        return self.calibrated(self.logits(images)).astype(np.float32)
+
+    def calibrated(self, logits: np.ndarray) -> np.ndarray:
+        """Turn logits into probabilities.
+
+        Parameters
+        ----------
+        logits
+            Values of shape (n, classes).
+
+        Returns
+        -------
+        probabilities
+            Calibrated probabilities of shape (n, classes).
+        """
+        return softmax(logits / self.temperature, axis=1)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Return the network's outputs.
@@ -227,6 +278,11 @@ class ModelBundle:
         ----------
         images
             As for :meth:`outputs`.
+
+        Returns
+        -------
+        images
+            Of shape (n, size, size, channels).
         """
         n_channels = self.network.input_shape[-1]
         return images if n_channels == 1 else np.repeat(images, n_channels, axis=-1)
@@ -254,7 +310,13 @@ class ModelBundle:
         return write_folder(folder, self.contents(), overwrite)
 
     def contents(self) -> dict[str, bytes]:
-        """Return the files of the bundle by name."""
+        """Return the files of the bundle by name.
+
+        Returns
+        -------
+        contents
+            What is to be written to each file.
+        """
         contents = {_WEIGHTS: _pack_weights(self.network), CARD: self.card.encode()}
         if self.detector is not None:
             contents[_DETECTOR] = _pack(self.detector.to_arrays())

@@ -52,12 +52,28 @@ class Ensemble:
     training
         How it came about, ready for JSON.
     rejection
-        When no answer is given. If not given, it is always one.
+        When no answer is given. If not given, limits are the means of the members', if all have
+        some.
 
     Raises
     ------
     ValueError
         If there are fewer than two members, or they do not fit together.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import (
+    ...     Ensemble, load_model, select_space_groups
+    ... )
+    >>> first = load_model("fast_fewshot")
+    >>> second = select_space_groups(
+    ...     load_model("fast_fewshot_ten"), first.classes.numbers
+    ... )
+    >>> ensemble = Ensemble("two", (first, second))
+    >>> ensemble
+    Ensemble('two', 2 members: fast_fewshot, fast_fewshot_ten)
+    >>> ensemble.architecture
+    '2 x xception_narrow'
     """
 
     name: str
@@ -152,7 +168,18 @@ class Ensemble:
         )
 
     def predict_probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of :meth:`outputs`."""
+        """Return the probabilities of :meth:`outputs`.
+
+        Parameters
+        ----------
+        images
+            As for :meth:`outputs`.
+
+        Returns
+        -------
+        probabilities
+            Calibrated probabilities of shape (n, classes) and data type float32.
+        """
         each = [member.predict_probabilities(images) for member in self.members]
         return self.combined(np.array(each))
 
@@ -196,7 +223,13 @@ class Ensemble:
         return write_folder(folder, self.contents(), overwrite)
 
     def contents(self) -> dict[str, bytes]:
-        """Return the files of the bundle by name."""
+        """Return the files of the bundle by name.
+
+        Returns
+        -------
+        contents
+            What is to be written to each file.
+        """
         folders = [str(i) for i in range(len(self.members))]
         contents = {CARD: self.card.encode()}
         for name, member in zip(folders, self.members, strict=True):
@@ -225,6 +258,13 @@ def load_bundle(folder: str | os.PathLike, sha256: str | None = None) -> ModelBu
     ------
     BundleError
         If the folder is no bundle, was altered, or needs another version of this package.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import load_bundle, load_model
+    >>> folder = load_model("fast_fewshot").save("my_model")
+    >>> load_bundle("my_model").name
+    'fast_fewshot'
     """
     description = read_description(folder, sha256)
     contents = read_parts(folder, description)
@@ -273,7 +313,7 @@ def probabilities_of(model: ModelBundle | Ensemble, logits: Sequence[np.ndarray]
         Those of each of its networks, of shape (n, classes).
     """
     each = [
-        softmax(of_member / member.temperature, axis=1)
+        member.calibrated(of_member)
         for member, of_member in zip(members_of(model), logits, strict=True)
     ]
     return model.combined(np.array(each)) if isinstance(model, Ensemble) else each[0]
@@ -296,7 +336,14 @@ def joined(models: Sequence[ModelBundle | Ensemble]) -> Ensemble:
     Raises
     ------
     ValueError
-        As :class:`Ensemble` does.
+        If one of them is an ensemble that was calibrated as a whole, and as :class:`Ensemble` does.
     """
+    for model in models:
+        if isinstance(model, Ensemble) and (model.rejection or model.temperature != 1):
+            raise ValueError(
+                f"{model.name!r} is an ensemble that was calibrated as a whole, which does not "
+                "hold for its members beside other models. Use it alone, or list its members: "
+                f"load_model({model.name!r}).members"
+            )
     members = tuple(member for model in models for member in members_of(model))
     return Ensemble(" + ".join(model.name for model in models), members)

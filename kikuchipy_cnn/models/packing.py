@@ -45,7 +45,7 @@ class PackedModel:
     @property
     def digest(self) -> str:
         """What tells it from other models, in all processes."""
-        return self.__getstate__()["digest"]
+        return self._digest or self.__getstate__()["digest"]
 
     @property
     def model(self) -> ModelBundle | Ensemble:

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeAlias
 
 from kikuchipy_cnn.models._folder import read_description
 from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.models.ensemble import Ensemble, joined, load_bundle
+
+# What a user may give for a model: name, path or the model itself.
+ModelLike: TypeAlias = str | os.PathLike | ModelBundle | Ensemble
 
 _PACKAGED = Path(str(files("kikuchipy_cnn.models"))) / "packaged"
 
@@ -29,6 +33,12 @@ def list_models() -> list[str]:
     -------
     names
         What :func:`load_model` takes.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> kikuchipy_cnn.list_models()
+    ['ensemble_fewshot', 'fast_fewshot', 'fast_fewshot_ten', 'xception_fewshot']
     """
     return sorted(_checksums())
 
@@ -50,6 +60,15 @@ def describe_model(name: str | os.PathLike) -> dict:
     ------
     ValueError
         If there is no such model.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> description = kikuchipy_cnn.describe_model("fast_fewshot")
+    >>> description["architecture"]
+    'xception_narrow'
+    >>> description["space_groups"]
+    [221, 223, 225, 227, 229, 230]
     """
     return read_description(*_locate(name))
 
@@ -73,17 +92,18 @@ def load_model(name: str | os.PathLike = "xception_fewshot") -> ModelBundle | En
         If there is no such model. The message lists those there are.
     BundleError
         If a bundle is incomplete or was altered.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> kikuchipy_cnn.load_model("fast_fewshot")
+    ModelBundle('fast_fewshot', xception_narrow, 71 x 71 pixels, 6 space
+    groups: Pm-3m, Pm-3n, Fm-3m, Fd-3m, Im-3m, Ia-3d)
     """
     return load_bundle(*_locate(name))
 
 
-def as_model(
-    model: str
-    | os.PathLike
-    | ModelBundle
-    | Ensemble
-    | Sequence[str | os.PathLike | ModelBundle | Ensemble],
-) -> ModelBundle | Ensemble:
+def as_model(model: ModelLike | Sequence[ModelLike]) -> ModelBundle | Ensemble:
     """Load what is not loaded yet.
 
     Parameters
@@ -100,6 +120,16 @@ def as_model(
     ------
     ValueError
         If there is no such model, or several do not fit together.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import as_model
+    >>> model = as_model("fast_fewshot")
+    >>> as_model(model) is model
+    True
+    >>> as_model([model, model])
+    Ensemble('fast_fewshot + fast_fewshot', 2 members: fast_fewshot,
+    fast_fewshot)
     """
     if isinstance(model, ModelBundle | Ensemble):
         return model

@@ -9,6 +9,7 @@ from dataclasses import replace
 from kikuchipy_cnn.models.acceleration import in_precision
 from kikuchipy_cnn.models.architectures import build_network
 from kikuchipy_cnn.models.bundle import ModelBundle
+from kikuchipy_cnn.models.ensemble import Ensemble
 from kikuchipy_cnn.space_groups import SpaceGroupClasses
 
 
@@ -35,8 +36,22 @@ def select_space_groups(model: ModelBundle, space_groups: Sequence[int]) -> Mode
     Raises
     ------
     ValueError
-        If the model's classes are no space groups, or some of the numbers are not among them.
+        If the model is an ensemble, its classes are no space groups, or some of the numbers are not
+        among them.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.models import load_model, select_space_groups
+    >>> model = load_model("fast_fewshot")
+    >>> fcc_or_bcc = select_space_groups(model, (225, 229))
+    >>> fcc_or_bcc.classes.hermann_mauguin
+    ('Fm-3m', 'Im-3m')
     """
+    if isinstance(model, Ensemble):
+        raise ValueError(
+            f"{model.name!r} is an ensemble. Select the space groups of each of its members, and "
+            "make an Ensemble of these."
+        )
     if not isinstance(model.classes, SpaceGroupClasses):
         raise ValueError(
             f"The classes of {model.name}, {', '.join(model.classes.names)}, are no space groups."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
@@ -28,3 +30,11 @@ def class_label(label: int | str) -> str:
     if label in (-1, ""):
         return "none"
     return label if isinstance(label, str) else symbol_label(label)
+
+
+def named_curves(curves: object) -> Mapping:
+    """Curves by name, "" for only one without."""
+    named = curves if isinstance(curves, Mapping) else {"": curves}
+    if not named:
+        raise ValueError("There are no curves to draw; give at least one.")
+    return named

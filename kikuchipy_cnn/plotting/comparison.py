@@ -15,6 +15,7 @@ from orix.plot import IPFColorKeyTSL
 from orix.quaternion import Orientation
 from orix.vector import Vector3d
 
+from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn.comparison.agreement import PhaseComparison
 from kikuchipy_cnn.crystal_map import first_property, map_shape
 from kikuchipy_cnn.plotting._panels import (
@@ -70,6 +71,23 @@ def plot_phase_maps(
     ------
     ValueError
         If there is no crystal map, or panels differ in shape.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.plotting import plot_phase_maps
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     model="fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> quality = s.get_image_quality(show_progressbar=False)
+    >>> figure = plot_phase_maps(
+    ...     {"image quality": quality, "network": xmap, "indexed": s.xmap}
+    ... )
+    >>> figure.savefig("phases.png")
     """
     maps = {title: i for title, i in panels.items() if isinstance(i, CrystalMap)}
     if not maps:
@@ -83,6 +101,7 @@ def plot_phase_maps(
 
     colors: dict[str, str] = {}
     shared = _shared_space_groups(maps.values())
+    check_integer("n_columns", n_columns, 1)
     fig, axes = _axes(len(panels), n_columns, shape, first)
     extent = extent_of(first, shape, is_strip=False, along_y=False)
     style = {"interpolation": "nearest", "extent": extent}
@@ -117,6 +136,17 @@ def ipf_image(xmap: CrystalMap, direction: str = "y") -> np.ndarray:
     ------
     ValueError
         If the direction is another, or a phase has no point group.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.plotting import ipf_image, plot_phase_maps
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> image = ipf_image(s.xmap, "z")
+    >>> image.shape
+    (3, 3, 3)
+    >>> figure = plot_phase_maps({"IPF-Z": image, "phases": s.xmap})
+    >>> figure.savefig("ipf.png")
     """
     if direction not in _DIRECTIONS:
         raise ValueError(f"direction={direction!r} must be one of {', '.join(_DIRECTIONS)}")
@@ -153,6 +183,23 @@ def plot_agreement(comparison: PhaseComparison) -> Figure:
     ------
     ValueError
         If there is but one map.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.plotting import plot_agreement
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     model="fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> comparison = kikuchipy_cnn.comparison.compare_phase_maps(
+    ...     xmap, s.xmap, names=["network", "indexed"]
+    ... )
+    >>> figure = plot_agreement(comparison)
+    >>> figure.savefig("agreement.png")
     """
     n_others = len(comparison.names) - 1
     if n_others == 0:

@@ -55,6 +55,20 @@ def plot_scores(evaluation: Evaluation) -> Figure:
     fig
         Figure. Bars of error are intervals of 95 % confidence; the dashed line is the accuracy of
         guessing.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_scores
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_scores(evaluation)
+    >>> figure.savefig("scores.png")
     """
     classes, materials = evaluation.by_class(), evaluation.by_material()
     width = float(np.clip(1.5 + 0.42 * max(1.6 * len(classes), len(materials)), 6, 24))
@@ -120,6 +134,20 @@ def plot_confusion(evaluation: Evaluation, by: str = "class") -> Figure:
     ------
     ValueError
         If *by* is something else.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_confusion
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_confusion(evaluation, by="material")
+    >>> figure.savefig("confusion.png")
     """
     if by not in ("class", "material"):
         raise ValueError(f"by={by!r} must be 'class' or 'material'.")
@@ -171,7 +199,8 @@ def plot_accuracy_by_atomic_number(
         Materials that the model was trained on, by name, or by space group and name. If not given,
         those that it names itself.
     atomic_numbers
-        Mean atomic numbers by material that are not as in :meth:`Evaluation.atomic_numbers`.
+        Mean atomic numbers by material that are not as in
+        :meth:`~kikuchipy_cnn.evaluation.Evaluation.atomic_numbers`.
 
     Returns
     -------
@@ -183,6 +212,20 @@ def plot_accuracy_by_atomic_number(
     ------
     ValueError
         If no mean atomic number is known.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_accuracy_by_atomic_number
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_accuracy_by_atomic_number(evaluation)
+    >>> figure.savefig("atomic_numbers.png")
     """
     scores = evaluation.accuracy_by_atomic_number(atomic_numbers)
     if not scores:
@@ -241,6 +284,20 @@ def plot_orientations(evaluation: Evaluation) -> Figure:
     ------
     ValueError
         If no orientation is known.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_orientations
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_orientations(evaluation)
+    >>> figure.savefig("orientations.png")
     """
     groups = evaluation.crystal_directions()
     if not groups:
@@ -287,6 +344,20 @@ def plot_quality(evaluation: Evaluation) -> Figure:
     ------
     ValueError
         If the quality was not computed.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_quality
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_quality(evaluation)
+    >>> figure.savefig("quality.png")
     """
     comparison = evaluation.compare_quality()
     fig = Figure(figsize=(5.4, 3.6), layout="constrained")

@@ -90,6 +90,32 @@ def plot_attributions(
     ValueError
         If there is not one simulation for each pattern, or one is of several points or on a
         detector of another shape.
+
+    Examples
+    --------
+    Grad-CAM of two patterns, below their bands and zone axes:
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import explanation, plotting, simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> regions = explanation.explain(
+    ...     s,
+    ...     [(0, 2), (1, 0)],
+    ...     model="fast_fewshot",
+    ...     method="gradcam",
+    ...     show_progressbar=False,
+    ... )
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> rotations, detector = explanation.orientations_at(
+    ...     s, regions.places
+    ... )
+    >>> figure = plotting.plot_attributions(
+    ...     regions,
+    ...     simulations=explanation.geometrical_simulations(
+    ...         nickel, rotations, detector
+    ...     ),
+    ... )
+    >>> figure.savefig("why.png")
     """
     n, k = attributions.explained.shape
     shape = attributions.patterns.shape[1:]
@@ -124,8 +150,7 @@ def plot_attributions(
 def plot_attribution_comparison(
     first: Attributions, second: Attributions, *, titles: Sequence[str]
 ) -> Figure:
-    """Draw what speaks for and against the same classes of the same patterns by two models, or by
-    two methods.
+    """Draw what speaks for and against classes of patterns by two models, or by two methods.
 
     Parameters
     ----------
@@ -146,6 +171,27 @@ def plot_attribution_comparison(
     ValueError
         If there are not two titles, or the patterns, the classes explained, or what the values mean
         differ.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import grad_cam
+    >>> from kikuchipy_cnn.plotting import plot_attribution_comparison
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> names = ["fast_fewshot", "fast_fewshot_ten"]
+    >>> first, second = (
+    ...     grad_cam(
+    ...         name,
+    ...         s.data[0],
+    ...         225,
+    ...         guided=False,
+    ...         static_background=s.static_background,
+    ...         show_progressbar=False,
+    ...     )
+    ...     for name in names
+    ... )
+    >>> figure = plot_attribution_comparison(first, second, titles=names)
+    >>> figure.savefig("two_models.png")
     """
     if isinstance(titles, str) or len(titles) != 2:
         raise ValueError(f"titles={titles!r} must be two texts, for the first and the second.")

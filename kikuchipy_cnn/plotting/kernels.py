@@ -41,6 +41,14 @@ def plot_kernels(
     ------
     ValueError
         If there are no pairs, or not two titles.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.explanation import similar_kernels
+    >>> from kikuchipy_cnn.plotting import plot_kernels
+    >>> names = "fast_fewshot", "fast_fewshot_ten"
+    >>> figure = plot_kernels(similar_kernels(*names), titles=names)
+    >>> figure.savefig("kernels.png")
     """
     if not len(pairs):
         raise ValueError("There are no pairs of kernels to draw; give at least one.")
@@ -97,6 +105,24 @@ def plot_feature_maps(
     ------
     ValueError
         If patterns, maps, kernels and labels do not fit together.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.explanation import feature_maps
+    >>> from kikuchipy_cnn.plotting import plot_feature_maps
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> patterns, kernels = s.data[0], [0, 1, 2]
+    >>> maps = feature_maps(
+    ...     "fast_fewshot",
+    ...     patterns,
+    ...     kernels=kernels,
+    ...     static_background=s.static_background,
+    ... )
+    >>> figure = plot_feature_maps(
+    ...     patterns, maps, kernels=kernels, row_labels=[225] * 3
+    ... )
+    >>> figure.savefig("feature_maps.png")
     """
     patterns, maps = np.asarray(patterns), np.asarray(maps)
     if patterns.ndim == 2:

@@ -55,8 +55,7 @@ class _Phase(NamedTuple):
 
 
 def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figure:
-    """Return a figure with a map of the space groups, or of the model's
-    other classes, beside one of the scores.
+    """Draw a map of the space groups, or of a model's other classes, beside one of the scores.
 
     Parameters
     ----------
@@ -80,6 +79,20 @@ def plot_space_groups(xmap: CrystalMap, classes: Classes | None = None) -> Figur
     ValueError
         If the map has no property "scores" or no points in data, or a
         point is not of one of the classes.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.plotting import plot_space_groups
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     model="fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> figure = plot_space_groups(xmap)
+    >>> figure.savefig("space_groups.png")
     """
     if xmap.size == 0:
         raise ValueError("The crystal map has no points in data, so there is nothing to draw")
@@ -151,8 +164,9 @@ def plot_patterns(
     *,
     indices: Sequence[int] | None = None,
 ) -> Figure:
-    """Return a figure of patterns titled with their space groups, or
-    other classes, above bars of the probabilities of all classes.
+    """Draw patterns and bars of the probabilities of all classes.
+
+    Each pattern is titled with its space group, or other class.
 
     Parameters
     ----------
@@ -178,6 +192,20 @@ def plot_patterns(
         If the signal and the map differ in number of points, an index
         is outside the map, there is nothing to draw, or the map has no
         class probabilities or a point of another class.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.plotting import plot_patterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     model="fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> figure = plot_patterns(s, xmap, 4)
+    >>> figure.savefig("patterns.png")
     """
     classes = classes_from_crystal_map(xmap)
     phases = _phases_of(classes)

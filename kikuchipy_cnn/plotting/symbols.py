@@ -12,16 +12,28 @@ __all__ = ["symbol_label"]
 
 
 def symbol_label(number: int) -> str:
-    r"""Return the Hermann-Mauguin symbol of a space group as
-    Matplotlib's math text.
+    r"""Return the Hermann-Mauguin symbol of a space group as Matplotlib's math text.
 
     Parameters
     ----------
     number
         Space-group number.
 
+    Returns
+    -------
+    label
+        Text with the bars of inversion axes and the indices of screw axes.
+
+    Raises
+    ------
+    TypeError
+        If the number is not an integer.
+    ValueError
+        If there is no such space group.
+
     Examples
     --------
+    >>> from kikuchipy_cnn.plotting import symbol_label
     >>> symbol_label(225)
     '$Fm\\overline{3}m$'
     >>> symbol_label(194)

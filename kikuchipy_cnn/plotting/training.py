@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
-from kikuchipy_cnn.plotting._style import CHANCE_STYLE
+from kikuchipy_cnn.plotting._style import CHANCE_STYLE, named_curves
 
 if TYPE_CHECKING:
     from kikuchipy_cnn.evaluation import ShotsCurve
@@ -33,8 +33,24 @@ def plot_shots_curve(curves: ShotsCurve | Mapping[str, ShotsCurve]) -> Figure:
     fig
         Figure. Bars are standard deviations over the trials, small points the trials; the dashed
         line is the accuracy of guessing.
+
+    Examples
+    --------
+    A curve of simulated patterns and one trial, from the documentation
+    on training:
+
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.evaluation import ShotsCurve
+    >>> from kikuchipy_cnn.plotting import plot_shots_curve
+    >>> shots = (0, 1, 5, 10, 50, 100, 400)
+    >>> right = [0.789, 0.556, 0.818, 0.825, 0.923, 0.929, 0.942]
+    >>> curve = ShotsCurve(
+    ...     shots, np.array([right]).T, "space group", chance=1 / 6
+    ... )
+    >>> figure = plot_shots_curve({"packaged start": curve})
+    >>> figure.savefig("shots.png")
     """
-    named = curves if isinstance(curves, Mapping) else {"": curves}
+    named = named_curves(curves)
     fig = Figure(figsize=(5.8, 3.8), layout="constrained")
     ax = fig.subplots()
     for i, (name, curve) in enumerate(named.items()):
@@ -87,6 +103,30 @@ def plot_training_curves(
     ------
     ValueError
         If there are no histories, or one has no epochs.
+
+    Examples
+    --------
+    A small network and two epochs keep the example short; it learns
+    next to nothing:
+
+    >>> from kikuchipy_cnn.plotting import plot_training_curves
+    >>> from kikuchipy_cnn.training import FewShotProtocol, FewShotTrainer
+    >>> from kikuchipy_cnn.training import LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 20, show_progressbar=False
+    ... )
+    >>> split = split_patterns(patterns, n_training=12, n_validation=4)
+    >>> trainer = FewShotTrainer(
+    ...     "scratch",
+    ...     FewShotProtocol(max_epochs=2),
+    ...     architecture="tiny",
+    ...     size=40,
+    ... )
+    >>> result = trainer.fit(
+    ...     split.training, split.validation, show_progressbar=False
+    ... )
+    >>> figure = plot_training_curves([result.history])
+    >>> figure.savefig("training.png")
     """
     named = histories if isinstance(histories, Mapping) else {"": histories}
     if not named or not all(named.values()) or not all(map(all, map(list, named.values()))):

@@ -24,7 +24,7 @@ from kikuchipy_cnn.plotting._panels import (
     extent_of,
     unit_label,
 )
-from kikuchipy_cnn.plotting._style import CHANCE_STYLE, class_label, label_ticks
+from kikuchipy_cnn.plotting._style import CHANCE_STYLE, class_label, label_ticks, named_curves
 from kikuchipy_cnn.space_groups import space_group_color
 from kikuchipy_cnn.uncertainty.rejection import RejectReason
 
@@ -73,6 +73,20 @@ def plot_confidence(xmap: CrystalMap) -> Figure:
     ValueError
         If the map has no points in data, lacks a property, or has a reason that is none of
         :class:`~kikuchipy_cnn.uncertainty.rejection.RejectReason`.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.plotting import plot_confidence
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> xmap = s.classify_space_group(
+    ...     model="fast_fewshot", show_progressbar=False
+    ... )
+    Space group classification information:
+    ...
+    >>> figure = plot_confidence(xmap)
+    >>> figure.savefig("confidence.png")
     """
     if xmap.size == 0:
         raise ValueError("The crystal map has no points in data, so there is nothing to draw.")
@@ -152,8 +166,24 @@ def plot_reliability(
     ------
     ValueError
         If there is nothing to draw.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate, reliability
+    >>> from kikuchipy_cnn.plotting import plot_reliability
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> figure = plot_reliability(
+    ...     reliability(evaluation.scores, evaluation.right, n_bins=5)
+    ... )
+    >>> figure.savefig("reliability.png")
     """
-    named = _named(reliability)
+    named = named_curves(reliability)
     with_intervals = len(named) <= _MOST_WITH_INTERVALS
     fewest = 1 if with_intervals else _FEWEST_WITHOUT_INTERVAL
     fig = Figure(figsize=(5.2, 6.2), layout="constrained")
@@ -210,8 +240,26 @@ def plot_risk_coverage(
     ------
     ValueError
         If there is nothing to draw, or the risk is not from 0 to 1.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.evaluation import evaluate
+    >>> from kikuchipy_cnn.plotting import plot_risk_coverage
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> from kikuchipy_cnn.uncertainty import RiskCoverage
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 8, show_progressbar=False
+    ... )
+    >>> evaluation = evaluate(
+    ...     "fast_fewshot", patterns, show_progressbar=False
+    ... )
+    >>> curve = RiskCoverage.from_scores(
+    ...     evaluation.scores, ~evaluation.right
+    ... )
+    >>> figure = plot_risk_coverage(curve, risk=0.1)
+    >>> figure.savefig("risk_coverage.png")
     """
-    named = _named(curve)
+    named = named_curves(curve)
     if risk is not None and not 0 <= risk <= 1:
         raise ValueError(f"risk={risk} must be from 0 to 1.")
     fig = Figure(figsize=(5.8, 4.2), layout="constrained")
@@ -260,6 +308,24 @@ def plot_drift(
     ------
     ValueError
         If there are no rows or methods, or rows have other methods than the first.
+
+    Examples
+    --------
+    Two drifts of the documentation on uncertainty, with intervals:
+
+    >>> from kikuchipy_cnn.plotting import plot_drift
+    >>> blur = {
+    ...     "drift": "blur",
+    ...     "before": (0.838, 0.807, 0.866),
+    ...     "iterative": (0.868, 0.839, 0.893),
+    ... }
+    >>> voltage = {
+    ...     "drift": "10 kV",
+    ...     "before": (0.640, 0.601, 0.677),
+    ...     "iterative": (0.668, 0.630, 0.705),
+    ... }
+    >>> figure = plot_drift([blur, voltage])
+    >>> figure.savefig("drift.png")
     """
     methods = [key for key in rows[0] if key != "drift"] if rows else []
     if not methods:
@@ -297,14 +363,6 @@ def plot_drift(
 def _with_limits(value: float | Sequence[float]) -> tuple[float, float, float]:
     """A value with the limits of its interval, no numbers without one: then no bar is drawn."""
     return tuple(map(float, value)) if np.ndim(value) else (float(value), math.nan, math.nan)
-
-
-def _named(curves: object) -> Mapping:
-    """Curves by name, "" for only one without."""
-    named = curves if isinstance(curves, Mapping) else {"": curves}
-    if not named:
-        raise ValueError("There are no curves to draw; give at least one.")
-    return named
 
 
 def _add_legend_above(ax: Axes, n_columns: int) -> None:

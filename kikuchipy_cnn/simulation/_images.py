@@ -16,7 +16,6 @@ _U = np.uint32
 _ZERO, _HALF, _ONE, _TWO = _F(0), _F(0.5), _F(1), _F(2)
 _LOG2_E, _LN_2 = _F(np.log2(np.e)), _F(np.log(2))
 _SQRT_HALF = _F(np.sqrt(0.5))
-_QUARTER_TURN = _F(np.pi / 2)
 _TINY = _F(1e-20)
 
 
@@ -328,7 +327,7 @@ def slow_field(coarse, rows, cols):
 
 @compiled
 def _bumps(knots, n):
-    """Overlapping Gaussians, the outer ones beyond the ends, of shape (knots, n)."""
+    """Overlapping Gaussians, the outer ones half a distance from the ends, of shape (knots, n)."""
     bumps = np.empty((knots, n), np.float32)
     for j in range(n):
         x = _F(knots) * _F(j) / _F(max(n - 1, 1)) - _HALF

@@ -59,6 +59,21 @@ class BlochParameters:
     ------
     ValueError
         If a cut-off or the factor is not positive, or *weak* is below *strong*.
+
+    Examples
+    --------
+    Coarser cut-offs than the default ones, for a quick look:
+
+    >>> from kikuchipy_cnn import simulation
+    >>> coarse = simulation.BlochParameters(dmin=0.06, strong=20, weak=40)
+    >>> master_pattern = simulation.simulate_master_pattern(
+    ...     simulation.load_phases([225])["Ni"],
+    ...     half_width=10,
+    ...     parameters=coarse,
+    ...     show_progressbar=False,
+    ... )
+    >>> master_pattern.data.shape
+    (2, 21, 21)
     """
 
     dmin: float = 0.03
@@ -134,18 +149,13 @@ def build_tables(phase: Phase, energy: float, parameters: BlochParameters) -> Bl
     Raises
     ------
     ValueError
-        If the energy is outside the range of the approximations, or there is no atom.
+        If the energy is outside the range of the approximations.
     ImportError
         If ebsdsim is not installed.
     """
-    if not ENERGIES[0] <= energy <= ENERGIES[1]:
-        raise ValueError(
-            f"energy={energy} keV is not supported; give {ENERGIES[0]:g} to {ENERGIES[1]:g} keV."
-        )
-    scattering = _import_ebsdsim()
+    check_energy(energy)
+    scattering = import_ebsdsim()
     structure = phase.structure
-    if len(structure) == 0:
-        raise ValueError(f"{phase.name}: there are no atoms in the unit cell. Give a structure.")
     lattice = structure.lattice
     reciprocal = 10 * lattice.recbase.T  # rows are the reciprocal lattice vectors, 1/nm
     # Differences of two beams reach twice as far as the beams themselves.
@@ -344,7 +354,16 @@ def _structure_sum(axes: list[np.ndarray], positions: np.ndarray) -> np.ndarray:
     return np.einsum("ap,bp,cp->abc", *waves, optimize=True)
 
 
-def _import_ebsdsim():
+def check_energy(energy: float) -> None:
+    """Raise ValueError unless the approximations hold for electrons of an energy in keV."""
+    if not ENERGIES[0] <= energy <= ENERGIES[1]:
+        raise ValueError(
+            f"energy={energy} keV is not supported; give {ENERGIES[0]:g} to {ENERGIES[1]:g} keV."
+        )
+
+
+def import_ebsdsim():
+    """Import what scattering factors come from, or raise ImportError with the remedy."""
     try:
         from ebsdsim.physics import scattering
     except ImportError as error:

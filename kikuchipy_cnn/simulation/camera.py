@@ -79,6 +79,24 @@ class Cameras:
     ----------
     parameters
         Structured array of shape (n,). See :meth:`draw`.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> clean = simulation.simulate_patterns(
+    ...     [simulation.load_master_pattern("Ni")],
+    ...     3,
+    ...     disturbances=simulation.Disturbances.none(),
+    ...     dtype="float32",
+    ...     show_progressbar=False,
+    ... )
+    >>> camera = simulation.Cameras.draw(
+    ...     simulation.Disturbances.of_level("low"), rng=1
+    ... )
+    >>> len(camera)
+    1
+    >>> camera.record(clean.data, rng=2).shape  # all by this one
+    (3, 60, 60)
     """
 
     def __init__(self, parameters: np.ndarray) -> None:
@@ -256,6 +274,22 @@ def disturb(
     ------
     ValueError
         If the patterns have a wrong shape.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> clean = simulation.simulate_patterns(
+    ...     [simulation.load_master_pattern("Ni")],
+    ...     3,
+    ...     disturbances=simulation.Disturbances.none(),
+    ...     dtype="float32",
+    ...     show_progressbar=False,
+    ... )
+    >>> noisy = simulation.disturb(
+    ...     clean.data, simulation.Disturbances.of_level("high"), rng=1
+    ... )
+    >>> noisy.shape, noisy.dtype
+    ((3, 60, 60), dtype('float32'))
     """
     rng = np.random.default_rng(rng)
     cameras = Cameras.draw(disturbances, 1 if static else len(patterns), rng)

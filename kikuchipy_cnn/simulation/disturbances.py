@@ -88,6 +88,17 @@ class Disturbances:
     ------
     ValueError
         If a range is upside down or reaches what is not possible, or a fraction is not one.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import Disturbances
+    >>> Disturbances().noise, Disturbances.of_level("medium").noise
+    ((0.0, 1.6), (0.0, 0.8))
+    >>> Disturbances.none().noise
+    (0.0, 0.0)
+    >>> mine = Disturbances(noise=(0.5, 0.5), circular=0, wide=0)
+    >>> mine.scaled(0.5).noise
+    (0.25, 0.25)
     """
 
     # Geometry.
@@ -283,7 +294,13 @@ class Disturbances:
 
     @classmethod
     def none(cls) -> Disturbances:
-        """Return disturbances without any imperfection; the geometry keeps its default ranges."""
+        """Return disturbances without any imperfection; projection centers keep their ranges.
+
+        Returns
+        -------
+        disturbances
+            Ranges of one value each, that without effect, and fractions of 0.
+        """
         values = {}
         for entry in fields(cls):
             if not _is_range(entry):
@@ -315,6 +332,19 @@ class Disturbances:
         if level not in NOISE_LEVELS:
             raise ValueError(f"level={level!r} is none of {', '.join(map(repr, NOISE_LEVELS))}.")
         return cls().scaled(NOISE_LEVELS[level], geometry=False)
+
+    def of_whole_detector(self) -> Disturbances:
+        """Return these disturbances for detectors that fill the pattern.
+
+        A map tells the shape of its detector, which is masked before its patterns are classified.
+        Where patterns of circular and of square detectors are mixed, none can be found.
+
+        Returns
+        -------
+        disturbances
+            Without circular detectors and those wider than high.
+        """
+        return replace(self, circular=0.0, wide=0.0)
 
     def scaled(self, severity: float, *, geometry: bool = True) -> Disturbances:
         """Shrink imperfections to a fraction of their ranges, and geometry towards its middle.
@@ -379,7 +409,13 @@ class Disturbances:
 
     @classmethod
     def table(cls) -> str:
-        """Return a table in Markdown of all parameters, their default ranges and meanings."""
+        """Return a table in Markdown of all parameters, their default ranges and meanings.
+
+        Returns
+        -------
+        table
+            Lines of Markdown, one for each parameter, below the head.
+        """
         rows = ["| name | default | meaning |", "|---|---|---|"]
         for entry in fields(cls):
             value = entry.default

@@ -13,8 +13,7 @@ from diffpy.structure.spacegroups import GetSpaceGroup, SymOp
 from orix.crystal_map import Phase
 from scipy.ndimage import map_coordinates
 
-from kikuchipy_cnn._files import replacing
-from kikuchipy_cnn.io import check_destination
+from kikuchipy_cnn._files import check_destination, replacing
 from kikuchipy_cnn.simulation.lambert import direction_to_lambert
 from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
 
@@ -46,9 +45,19 @@ def save_master_pattern(
     ------
     FileExistsError, FileNotFoundError, NotADirectoryError, \
     IsADirectoryError, PermissionError
-        As :func:`~kikuchipy_cnn.io.check_destination`.
+        As :func:`~kikuchipy_cnn.io.check_output`.
     ValueError
         If the master pattern is of another kind, has no space group, or no energy is known.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import simulation
+    >>> nickel = simulation.load_master_pattern("Ni")
+    >>> simulation.save_master_pattern("Ni.h5", nickel)
+    >>> again = kp.load("Ni.h5", projection="lambert", hemisphere="both")
+    >>> again.data.shape, again.phase.space_group.number
+    ((2, 301, 301), 225)
     """
     check_destination(path, overwrite)
     data = np.asarray(master_pattern.data, dtype=np.float32)

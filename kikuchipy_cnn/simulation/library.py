@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +20,15 @@ from diffpy.structure import Lattice
 from orix.crystal_map import Phase
 from tqdm import tqdm
 
+from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._files import replacing
-from kikuchipy_cnn.simulation.bloch import ENERGIES, BlochParameters
+from kikuchipy_cnn._progress import is_progress_shown
+from kikuchipy_cnn.simulation.bloch import (
+    ENERGIES,
+    BlochParameters,
+    check_energy,
+    import_ebsdsim,
+)
 from kikuchipy_cnn.simulation.lambert import (
     grid_of_operations,
     operations_of_phase,
@@ -31,6 +39,7 @@ from kikuchipy_cnn.simulation.master_pattern import (
     check_phase,
     map_in_processes,
     simulate_independent,
+    simulate_master_pattern,
 )
 from kikuchipy_cnn.simulation.phases import load_phase_table, load_phases, phase_from_record
 
@@ -61,6 +70,19 @@ class PhaseJitter:
     ------
     ValueError
         If one is negative, or above 0.1 (lattice), 1 (debye_waller, escape_depth) or 5 (energy).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import simulation
+    >>> jitter = simulation.PhaseJitter(lattice=0.02, debye_waller=0)
+    >>> variant = simulation.vary_phase(
+    ...     simulation.load_phases([225])["Ni"],
+    ...     jitter,
+    ...     np.random.default_rng(1),
+    ... )
+    >>> round(variant.structure.lattice.a, 2)
+    3.55
     """
 
     lattice: float = 0.01
@@ -103,6 +125,20 @@ class MasterPatternLibrary:
         Energies in keV by name.
     half_width
         Pixels from the centre of a master pattern to its edge.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_library
+    >>> library = load_library()
+    >>> library
+    MasterPatternLibrary(557 phases, 301 x 301 pixels)
+    >>> "Ni" in library, library.space_groups["Ni"], library.energies["Ni"]
+    (True, 225, 20.0)
+    >>> library["Ni"].shape  # two hemispheres
+    (2, 301, 301)
+    >>> library.subset(["Ni", "W"]).save("two.npz")
+    >>> load_library("two.npz").names
+    ['Ni', 'W']
     """
 
     def __init__(self, names, space_groups, energies, values, operations, half_width: int) -> None:
@@ -133,6 +169,40 @@ class MasterPatternLibrary:
     def __repr__(self) -> str:
         side = 2 * self.half_width + 1
         return f"{type(self).__name__}({len(self)} phases, {side} x {side} pixels)"
+
+    def simulate(
+        self, phase: Phase, *, workers: int | None = None, show_progressbar: bool | None = None
+    ) -> kp.signals.EBSDMasterPattern:
+        """Simulate a master pattern of the energy and the size of those of the library.
+
+        Parameters
+        ----------
+        phase, workers, show_progressbar
+            As for :func:`~kikuchipy_cnn.simulation.simulate_master_pattern`.
+
+        Returns
+        -------
+        master_pattern
+            Signal as from that.
+
+        Raises
+        ------
+        ValueError
+            If the library's energies differ, or the phase cannot be simulated.
+        """
+        energies = set(self.energies.values())
+        if len(energies) > 1:
+            raise ValueError(
+                f"The library has master patterns of {len(energies)} energies, so that it is open "
+                f"which one {phase.name!r} is to be simulated for. Add it to a library first."
+            )
+        return simulate_master_pattern(
+            phase,
+            *energies,
+            half_width=self.half_width,
+            workers=workers,
+            show_progressbar=show_progressbar,
+        )
 
     def signal(self, name: str) -> kp.signals.EBSDMasterPattern:
         """Return the master pattern of one phase as a signal.
@@ -234,8 +304,21 @@ def load_library(path: str | os.PathLike | None = None) -> MasterPatternLibrary:
         If there is no such file.
     ValueError
         If the file is no library.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_library
+    >>> library = load_library()
+    >>> len(library)
+    557
+    >>> numbers = library.space_groups
+    >>> [name for name in library.names if numbers[name] == 228]
+    ['TeO6H6', 'WNi6-model', 'Al2Ni3-model', 'AlCo3-model']
     """
-    with as_file(_PACKAGED if path is None else Path(path)) as file, np.load(file) as data:
+    with (
+        as_file(_PACKAGED if path is None else Path(path)) as file,
+        _open_library(file) as data,
+    ):
         missing = _KEYS - set(data.files)
         if missing:
             raise ValueError(
@@ -250,6 +333,17 @@ def load_library(path: str | os.PathLike | None = None) -> MasterPatternLibrary:
             data["names"], data["space_groups"], data["energies"], **parts,
             half_width=data["half_width"],
         )  # fmt: skip
+
+
+def _open_library(file: Path) -> np.lib.npyio.NpzFile:
+    try:
+        data = np.load(file)
+    # NumPy takes text for pickles.
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"'{file}' is no library of master patterns: {error}") from error
+    if not isinstance(data, np.lib.npyio.NpzFile):
+        raise ValueError(f"'{file}' is no library of master patterns, but a single array.")
+    return data
 
 
 def load_master_pattern(
@@ -274,6 +368,15 @@ def load_master_pattern(
     ------
     KeyError
         If the library has no such phase.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_master_pattern
+    >>> master_pattern = load_master_pattern("Ni")
+    >>> master_pattern.data.shape
+    (2, 301, 301)
+    >>> master_pattern.phase.name, master_pattern.phase.space_group.number
+    ('Ni', 225)
     """
     return load_library(path).signal(name)
 
@@ -294,6 +397,19 @@ def vary_phase(phase: Phase, jitter: PhaseJitter, rng: np.random.Generator) -> P
     -------
     variant
         Phase of the same space group, name and fractional coordinates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import simulation
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> variant = simulation.vary_phase(
+    ...     nickel, simulation.PhaseJitter(), np.random.default_rng(1)
+    ... )
+    >>> [round(i.structure.lattice.a, 2) for i in (nickel, variant)]
+    [3.52, 3.54]
+    >>> variant.space_group.number
+    225
     """
     variant = phase.deepcopy()
     structure = variant.structure
@@ -320,7 +436,7 @@ def build_library(
     seed: int = 0,
     cache: str | os.PathLike | None = None,
     workers: int | None = None,
-    show_progressbar: bool = True,
+    show_progressbar: bool | None = None,
 ) -> MasterPatternLibrary:
     """Simulate the dynamical master patterns of phases and write them to a file.
 
@@ -353,7 +469,8 @@ def build_library(
         Number of processes. If not given, one per processor. In a script, call this under ``if
         __name__ == "__main__":``.
     show_progressbar
-        Whether to show a progress bar.
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
     Returns
     -------
@@ -363,19 +480,41 @@ def build_library(
     Raises
     ------
     ValueError
-        If a phase cannot be simulated.
+        If a phase cannot be simulated, the energy is out of range, or a number is too small.
     ImportError
         If ebsdsim is not installed.
+
+    Examples
+    --------
+    A small one of one phase, with coarse cut-offs:
+
+    >>> from kikuchipy_cnn import simulation
+    >>> library = simulation.build_library(
+    ...     "mine.npz",
+    ...     {"Ni": simulation.load_phases([225])["Ni"]},
+    ...     half_width=10,
+    ...     parameters=simulation.BlochParameters(0.06, 20, 40),
+    ...     workers=1,
+    ...     show_progressbar=False,
+    ... )
+    >>> simulation.load_library("mine.npz")
+    MasterPatternLibrary(1 phases, 21 x 21 pixels)
     """
     path = Path(path)
     parameters, jitter = parameters or BlochParameters(), jitter or PhaseJitter()
     phases = load_phases() if phases is None else phases
     if len(phases) == 0:
         raise ValueError("No phase is given; give at least one.")
+    check_energy(energy)
+    check_integer("half_width", half_width, 1)
+    check_integer("variants", variants, 0)
+    if workers is not None:
+        check_integer("workers", workers, 1)
+    import_ebsdsim()
     folder = path.with_name(path.name + ".parts") if cache is None else Path(cache)
     tasks = []
     for name, phase in phases.items():
-        # All that can be wrong is found before the work begins.
+        # What can be wrong is found before the work begins.
         try:
             check_phase(phase)
         except ValueError as error:
@@ -392,7 +531,10 @@ def build_library(
     _check_names([task[0] for task in tasks])
     folder.mkdir(parents=True, exist_ok=True)
     progress = tqdm(
-        _simulate_all(tasks, workers), total=len(tasks), unit="phase", disable=not show_progressbar
+        _simulate_all(tasks, workers),
+        total=len(tasks),
+        unit="phase",
+        disable=not is_progress_shown(show_progressbar),
     )
     values = [_scale(part) for part in progress]
     names, all_phases, energies = (list(column) for column in list(zip(*tasks, strict=True))[:3])

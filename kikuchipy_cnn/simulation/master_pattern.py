@@ -14,12 +14,15 @@ from orix.crystal_map import Phase
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from kikuchipy_cnn._checks import check_integer
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.simulation._threads import available_processors
 from kikuchipy_cnn.simulation.bloch import (
     BlochParameters,
     BlochTables,
     backscattered_intensity,
     build_tables,
+    check_energy,
 )
 from kikuchipy_cnn.simulation.lambert import operations_of_phase, symmetric_grid
 from kikuchipy_cnn.simulation.phases import ATOMIC_NUMBERS
@@ -42,7 +45,7 @@ def simulate_master_pattern(
     method: str = "dynamical",
     parameters: BlochParameters | None = None,
     workers: int | None = None,
-    show_progressbar: bool = True,
+    show_progressbar: bool | None = None,
 ) -> kp.signals.EBSDMasterPattern:
     """Simulate the master pattern of a crystal.
 
@@ -67,7 +70,8 @@ def simulate_master_pattern(
         Number of processes of the dynamical simulation. If not given, all is done in this one. With
         more, call it under ``if __name__ == "__main__":`` in a script.
     show_progressbar
-        Whether to show a progress bar.
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
     Returns
     -------
@@ -83,17 +87,31 @@ def simulate_master_pattern(
         or the method is unknown.
     ImportError
         If ebsdsim, from which a dynamical simulation takes scattering factors, is not installed.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> nickel = simulation.load_phases([225])["Ni"]
+    >>> master_pattern = simulation.simulate_master_pattern(
+    ...     nickel, half_width=10, show_progressbar=False
+    ... )
+    >>> master_pattern.data.shape
+    (2, 21, 21)
+    >>> master_pattern.metadata.General.title
+    'Ni, 20 keV, dynamical'
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r} must be one of {METHODS}.")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers={workers} must be at least 1 process.")
+    if workers is not None:
+        check_integer("workers", workers, 1)
+    check_integer("half_width", half_width, 1)
+    check_energy(energy)
     check_phase(phase)
     if method == "kinematical":
         data = _kinematical(phase, energy, half_width)
     else:
         values = simulate_independent(
-            phase, energy, half_width, parameters, workers, show_progressbar
+            phase, energy, half_width, parameters, workers, is_progress_shown(show_progressbar)
         )
         data = symmetric_grid(phase, half_width).unfold(values)
     return as_signal(data, phase, energy, method)

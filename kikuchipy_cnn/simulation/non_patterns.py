@@ -49,6 +49,21 @@ def sample_non_patterns(kind: str, sampler: PatternSampler, n: int, seed: int = 
     ------
     ValueError
         If there is no such kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import simulation
+    >>> library = simulation.load_library()
+    >>> master_patterns = np.stack([library["Ni"], library["W"]])
+    >>> sampler = simulation.PatternSampler(
+    ...     master_patterns, [0.5, 0.5], size=64, seed=1
+    ... )
+    >>> list(simulation.NON_PATTERNS)
+    ['noise', 'featureless', 'texture', 'blocked', 'overlap']
+    >>> images = simulation.sample_non_patterns("texture", sampler, 3)
+    >>> images.shape
+    (3, 64, 64)
     """
     if kind not in _SOURCES:
         raise ValueError(f"kind={kind!r} is none of {', '.join(map(repr, NON_PATTERNS))}.")
@@ -88,7 +103,8 @@ def _texture(sampler: PatternSampler, n: int, rng: np.random.Generator) -> np.nd
 
 def _blocked(sampler: PatternSampler, n: int, rng: np.random.Generator) -> np.ndarray:
     rows, columns = sampler.shape
-    images = sampler.sample(n).patterns
+    # The sampler's own numbers and settings are left as they are.
+    images = sampler.copy(int(rng.integers(2**31))).sample(n).patterns
     y, x = np.mgrid[:rows, :columns] - (np.array(sampler.shape) - 1)[:, None, None] / 2
     angles = rng.uniform(0, 2 * np.pi, n)
     for image, angle, visible in zip(images, angles, rng.uniform(*_VISIBLE, n), strict=True):
@@ -102,15 +118,7 @@ def _blocked(sampler: PatternSampler, n: int, rng: np.random.Generator) -> np.nd
 def _overlap(sampler: PatternSampler, n: int, rng: np.random.Generator) -> np.ndarray:
     disturbances = sampler.disturbances
     mixed = replace(disturbances, overlap=1.0, overlap_other=1.0, overlap_weight=_EQUAL_SHARES)
-    # The sampler's own settings are left as they are.
-    other = PatternSampler(
-        sampler.master_patterns,
-        sampler.probabilities,
-        sampler.shape,
-        mixed,
-        workers=sampler.workers,
-    )
-    other.reseed(int(rng.integers(2**31)))
+    other = sampler.copy(int(rng.integers(2**31)), mixed)
     return other.sample(n).patterns
 
 

@@ -6,6 +6,7 @@ the projection center alone sets the geometry.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,6 +89,21 @@ class PatternSampler:
     ------
     ValueError
         If master patterns, probabilities, size or detector are unusable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import simulation
+    >>> library = simulation.load_library()
+    >>> master_patterns = np.stack([library["Ni"], library["W"]])
+    >>> sampler = simulation.PatternSampler(
+    ...     master_patterns, [0.5, 0.5], size=64, seed=1
+    ... )
+    >>> sample = sampler.sample(4)
+    >>> sample.patterns.shape, sample.weights.shape
+    ((4, 64, 64), (4, 64, 64))
+    >>> sample.rotations.shape, sample.geometry.shape
+    ((4, 3, 3), (4, 4))
     """
 
     def __init__(
@@ -118,6 +134,26 @@ class PatternSampler:
             One or more integers.
         """
         self._rng = np.random.default_rng(seed)
+
+    def copy(self, seed: int, disturbances: Disturbances | None = None) -> PatternSampler:
+        """Return a sampler of the same patterns with random numbers of its own.
+
+        Parameters
+        ----------
+        seed
+            Seed of its random numbers.
+        disturbances
+            Its disturbances. If not given, those of this one.
+
+        Returns
+        -------
+        sampler
+            Sampler that shares the master patterns with this one.
+        """
+        other = copy.copy(self)
+        other.disturbances = self.disturbances if disturbances is None else disturbances
+        other.reseed(seed)
+        return other
 
     def sample(self, n: int) -> SimulatedPatterns:
         """Draw patterns.

@@ -10,6 +10,7 @@ import numpy as np
 from orix.crystal_map import CrystalMap, PhaseList
 from tqdm import tqdm
 
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.simulation.camera import Cameras
 from kikuchipy_cnn.simulation.disturbances import Disturbances
 from kikuchipy_cnn.simulation.library import load_library
@@ -84,6 +85,18 @@ def simulate_map(
         If a phase has no master pattern, the detector's projection centers do not fit the map, the
         neighbours or their shares do not, there are several cameras, or the data type cannot be
         used.
+
+    Examples
+    --------
+    Simulated twins of nine real patterns, as indexed:
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn import simulation
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> nickel = simulation.load_master_pattern("Ni")
+    >>> twin = simulation.simulate_map(s.xmap, s.detector, {"ni": nickel})
+    >>> twin
+    <EBSD, title: , dimensions: (3, 3|60, 60)>
     """
     dtype = _checked_dtype(dtype)
     # A single point has no dimension in orix.
@@ -169,7 +182,7 @@ def simulate_patterns(
     probabilities: Sequence[float] | None = None,
     seed: int = 0,
     dtype: str | np.dtype = "uint8",
-    show_progressbar: bool = True,
+    show_progressbar: bool | None = None,
 ) -> kp.signals.EBSD:
     """Simulate labelled patterns of random orientations, each of a camera of its own.
 
@@ -193,7 +206,8 @@ def simulate_patterns(
     dtype
         Data type: unsigned integers, whose range each pattern fills, or floats.
     show_progressbar
-        Whether to show a progress bar.
+        Whether to show a progress bar. If not given, the value of
+        :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
 
     Returns
     -------
@@ -207,6 +221,20 @@ def simulate_patterns(
     ------
     ValueError
         If there is no master pattern, *n* is not positive, or the data type cannot be used.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> s = simulation.simulate_patterns(
+    ...     [simulation.load_master_pattern(i) for i in ("Ni", "W")],
+    ...     6,
+    ...     shape=(80, 100),
+    ...     show_progressbar=False,
+    ... )
+    >>> s
+    <EBSD, title: , dimensions: (6|100, 80)>
+    >>> s.xmap.prop["space_group"].shape
+    (6,)
     """
     dtype = _checked_dtype(dtype)
     if n < 1:
@@ -227,7 +255,9 @@ def simulate_patterns(
     )
     data = np.empty((n, *shape), dtype)
     parts = []
-    with tqdm(total=n, unit="pattern", disable=not show_progressbar) as progressbar:
+    with tqdm(
+        total=n, unit="pattern", disable=not is_progress_shown(show_progressbar)
+    ) as progressbar:
         at_once = max(1, _CHUNK // int(np.prod(shape)))
         for start in range(0, n, at_once):
             sample = sampler.sample(min(at_once, n - start))

@@ -26,6 +26,20 @@ class Augmentation:
     ------
     ValueError
         If *severity* is not in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn import PatternTransform
+    >>> from kikuchipy_cnn.training import Augmentation, LabelledPatterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni"], 4, show_progressbar=False
+    ... )
+    >>> transform = PatternTransform(size=71)
+    >>> images, _ = patterns.images(transform, show_progressbar=False)
+    >>> augmentation = Augmentation(mirror=True, severity=0.2)
+    >>> augmentation(images, transform, np.random.default_rng(1)).shape
+    (4, 71, 71, 1)
     """
 
     mirror: bool = False

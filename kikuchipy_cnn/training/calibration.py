@@ -73,6 +73,11 @@ def cross_entropy(
         Index of each one's class, of shape (n,).
     weights
         How much each counts, of shape (n,) and of any scale. If not given, all count the same.
+
+    Returns
+    -------
+    mean
+        Mean over the patterns, not negative.
     """
     log_probabilities = log_softmax(np.asarray(logits, np.float64), axis=1)
     of_right = log_probabilities[np.arange(len(labels)), labels]
@@ -112,6 +117,20 @@ def calibrate(
     ------
     ValueError
         If there are no patterns, or some are of other classes.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn.training import LabelledPatterns, calibrate
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 8, show_progressbar=False
+    ... )
+    >>> calibrated = calibrate(model, patterns, show_progressbar=False)
+    >>> calibrated.temperature != model.temperature
+    True
+    >>> calibrated.rejection is None  # see fit_rejection()
+    True
     """
     outputs = NetworkOutputs.of_patterns(model, patterns, show_progressbar)
     weights = None if weights is None else np.asarray(weights)[outputs.valid]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from kikuchipy_cnn._background import in_background
 from kikuchipy_cnn._files import write_csv
+from kikuchipy_cnn._prefetching import in_background
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.models import ModelBundle
 from kikuchipy_cnn.models.acceleration import (
@@ -52,13 +52,40 @@ class TrainingResult:
     Parameters
     ----------
     bundle
-        Model with the weights of the lowest validation loss.
+        Model with the weights of the epoch of the lowest validation loss, where gains below
+        *min_delta* of the protocol do not count.
     history
         For each epoch its number, from 1, the losses and accuracies on training patterns (as
         augmented, while the weights change) and validation patterns, the learning rate, and the
         seconds that it took.
     stopped
         Why it ended: ``"converged"``, ``"max_epochs"``, ``"interrupted"`` or ``"diverged"``.
+
+    Examples
+    --------
+    A small network and two epochs keep the example short; it learns
+    next to nothing:
+
+    >>> from kikuchipy_cnn.training import FewShotProtocol, FewShotTrainer
+    >>> from kikuchipy_cnn.training import LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 20, show_progressbar=False
+    ... )
+    >>> split = split_patterns(patterns, n_training=12, n_validation=4)
+    >>> trainer = FewShotTrainer(
+    ...     "scratch",
+    ...     FewShotProtocol(max_epochs=2),
+    ...     architecture="tiny",
+    ...     size=40,
+    ... )
+    >>> result = trainer.fit(
+    ...     split.training, split.validation, show_progressbar=False
+    ... )
+    >>> result.stopped, [row["epoch"] for row in result.history]
+    ('max_epochs', [1, 2])
+    >>> result.best_epoch in (1, 2)
+    True
+    >>> result.save_history("history.csv")
     """
 
     bundle: ModelBundle
@@ -110,12 +137,30 @@ class FewShotTrainer:
 
     Examples
     --------
-    >>> from kikuchipy_cnn.training import FewShotTrainer, LabelledPatterns, split_patterns
-    >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s1}, 229: {"Fe": s2}})
-    >>> split = split_patterns(patterns, n_training=40, n_validation=10)
-    >>> result = FewShotTrainer("xception_fewshot").fit(split.training, split.validation)
-    >>> result.bundle.save("my_model")
-    >>> xmap = s.classify_space_group(model="my_model")
+    A small network and two epochs keep the example short; it learns
+    next to nothing. Begin with a packaged model instead, such as
+    ``"xception_fewshot"``, and the default protocol:
+
+    >>> from kikuchipy_cnn.training import FewShotProtocol, FewShotTrainer
+    >>> from kikuchipy_cnn.training import LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 20, show_progressbar=False
+    ... )
+    >>> split = split_patterns(patterns, n_training=12, n_validation=4)
+    >>> trainer = FewShotTrainer(
+    ...     "scratch",
+    ...     FewShotProtocol(max_epochs=2),
+    ...     architecture="tiny",
+    ...     size=40,
+    ... )
+    >>> result = trainer.fit(
+    ...     split.training, split.validation, show_progressbar=False
+    ... )
+    >>> result.bundle
+    ModelBundle('few_shot', tiny, 40 x 40 pixels, 2 space groups: ...)
+    >>> folder = result.bundle.save("my_model")
+
+    The folder is what ``s.classify_space_group(model="my_model")`` takes.
     """
 
     start: str | os.PathLike | ModelBundle = "xception_fewshot"
@@ -448,7 +493,7 @@ class _Run:
                     f"The state of epoch {len(self.history)} cannot be written to "
                     f"'{self.checkpoint.folder}' ({error}). The training goes on; an earlier "
                     "state is kept. Make room on the disk.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             self._has_warned = True
 

@@ -12,7 +12,8 @@ from kikuchipy.signals import EBSD
 
 from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._tables import aligned
-from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models import Ensemble, as_model
+from kikuchipy_cnn.models.registry import ModelLike
 from kikuchipy_cnn.training.augmentation import Augmentation
 from kikuchipy_cnn.training.calibration import calibrate
 from kikuchipy_cnn.training.checkpoint import fingerprint_of
@@ -23,8 +24,6 @@ from kikuchipy_cnn.training.labelled import LabelledPatterns
 from kikuchipy_cnn.training.protocol import FewShotProtocol
 from kikuchipy_cnn.training.round_decision import best_round, reason_to_stop
 from kikuchipy_cnn.training.round_log import RoundLog, check_folder, load_round, save_rows
-
-Model = str | os.PathLike | ModelBundle | Ensemble
 
 DEFAULT_PROTOCOL = FewShotProtocol(
     learning_rate=3e-4,
@@ -56,6 +55,46 @@ class IterativeResult:
         Where the rounds are.
     start
         The models as they were given.
+
+    Examples
+    --------
+    Two members that have learned next to nothing, and a few patterns,
+    for the example to be quick:
+
+    >>> from kikuchipy_cnn import simulation, training
+    >>> known = training.LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 16, show_progressbar=False
+    ... )
+    >>> protocol = training.FewShotProtocol(max_epochs=2)
+    >>> members = [
+    ...     training.FewShotTrainer(
+    ...         "scratch", protocol, architecture="tiny", size=40, seed=seed
+    ...     ).fit(known, known, show_progressbar=False).bundle
+    ...     for seed in (1, 2)
+    ... ]
+    >>> s = simulation.simulate_patterns(
+    ...     [simulation.load_master_pattern(i) for i in ("Ni", "W")],
+    ...     60,
+    ...     show_progressbar=False,
+    ... )
+    >>> result = training.iterative_training(
+    ...     members,
+    ...     s,
+    ...     work="rounds",
+    ...     protocol=protocol,
+    ...     settings=training.IterativeSettings(
+    ...         confidence=0.5, least=1, max_rounds=1
+    ...     ),
+    ...     known=known,
+    ...     replay=known,
+    ...     show_progressbar=False,
+    ... )
+    >>> result.rounds[0]["decision"], result.best_round in (0, 1)
+    ('start', True)
+    >>> result.model
+    Ensemble(...)
+    >>> print(result.table())
+    round ...
     """
 
     model: Ensemble
@@ -105,7 +144,13 @@ class IterativeResult:
         save_rows(self.rounds, path)
 
     def table(self) -> str:
-        """The rounds as text in columns."""
+        """Return the rounds as text in columns.
+
+        Returns
+        -------
+        table
+            One line for each round, below the names of the columns.
+        """
         names = (
             *("round", "members", "decision", "self_labels", "agreement", "confidence"),
             *("known_accuracy", "replay_accuracy", "gain", "shift_first"),
@@ -116,7 +161,7 @@ class IterativeResult:
 
 
 def iterative_training(
-    model: Ensemble | Sequence[Model] | str | os.PathLike,
+    model: Ensemble | Sequence[ModelLike] | str | os.PathLike,
     signal: EBSD | Sequence[EBSD],
     *,
     work: str | os.PathLike,
@@ -230,6 +275,42 @@ def iterative_training(
     See Also
     --------
     FewShotTrainer : where patterns of known label are enough.
+
+    Examples
+    --------
+    Two members that have learned next to nothing, and a few patterns,
+    for the example to be quick:
+
+    >>> from kikuchipy_cnn import simulation, training
+    >>> known = training.LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 16, show_progressbar=False
+    ... )
+    >>> protocol = training.FewShotProtocol(max_epochs=2)
+    >>> members = [
+    ...     training.FewShotTrainer(
+    ...         "scratch", protocol, architecture="tiny", size=40, seed=seed
+    ...     ).fit(known, known, show_progressbar=False).bundle
+    ...     for seed in (1, 2)
+    ... ]
+    >>> s = simulation.simulate_patterns(
+    ...     [simulation.load_master_pattern(i) for i in ("Ni", "W")],
+    ...     60,
+    ...     show_progressbar=False,
+    ... )
+    >>> result = training.iterative_training(
+    ...     members,
+    ...     s,
+    ...     work="rounds",
+    ...     protocol=protocol,
+    ...     settings=training.IterativeSettings(
+    ...         confidence=0.5, least=1, max_rounds=1
+    ...     ),
+    ...     known=known,
+    ...     replay=known,
+    ...     show_progressbar=False,
+    ... )
+    >>> len(result.rounds), len(result.model.members)
+    (2, 2)
     """
     settings = IterativeSettings() if settings is None else settings
     protocol = DEFAULT_PROTOCOL if protocol is None else protocol

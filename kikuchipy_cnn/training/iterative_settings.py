@@ -50,6 +50,13 @@ class IterativeSettings:
     ------
     ValueError
         If a value makes no sense.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import IterativeSettings
+    >>> settings = IterativeSettings(n_patterns=2000, max_rounds=2)
+    >>> settings.confidence, settings.held_out
+    (0.9, 0.25)
     """
 
     n_patterns: int = 4000

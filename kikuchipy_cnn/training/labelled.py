@@ -14,10 +14,10 @@ import numpy as np
 from kikuchipy.signals import EBSD
 from tqdm import tqdm
 
+from kikuchipy_cnn._patterns import check_patterns, mask_and_background
 from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.inference import preprocessed_batches
 from kikuchipy_cnn.label_classes import LabelClasses
-from kikuchipy_cnn.signal import check_patterns, mask_and_background
 from kikuchipy_cnn.space_groups import SpaceGroupClasses, hermann_mauguin_symbol, laue_group
 
 if TYPE_CHECKING:
@@ -49,6 +49,17 @@ class PatternSource:
         Boolean mask of shape (rows, columns), False for the pixels to use. None uses all.
     static_background
         Background of shape (rows, columns) to divide by. None leaves it.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.training import PatternSource
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> source = PatternSource.from_signal(s, "nickel.h5")
+    >>> source.data.shape
+    (9, 60, 60)
+    >>> source.static_background.shape, source.signal_mask is None
+    ((60, 60), True)
     """
 
     data: np.ndarray | da.Array
@@ -112,6 +123,23 @@ class LabelledPatterns:
     ------
     ValueError
         If the arrays do not fit together, or a number is no space group.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.training import LabelledPatterns
+    >>> s = kp.data.nickel_ebsd_small()
+    >>> real = LabelledPatterns.from_signals({225: {"Ni": s}})
+    >>> simulated = LabelledPatterns.from_simulation(
+    ...     ["W"], 5, show_progressbar=False
+    ... )
+    >>> patterns = real + simulated
+    >>> patterns
+    LabelledPatterns(14 patterns; 225 Ni: 9, 229 W: 5)
+    >>> patterns.take(patterns.material == "W").counts()
+    {(229, 'W'): 5}
+    >>> patterns.classes("centring").names
+    ('F', 'I')
     """
 
     sources: tuple[PatternSource, ...]
@@ -338,10 +366,17 @@ class LabelledPatterns:
             once.
         n
             Number of patterns of each phase.
-        shape, detector, disturbances, seed
+        shape, detector
             As for :func:`~kikuchipy_cnn.simulation.simulate_patterns`.
+        disturbances
+            Imperfections. If not given, the default ones. Detectors fill the patterns, see
+            :meth:`Disturbances.of_whole_detector()
+            <kikuchipy_cnn.simulation.Disturbances.of_whole_detector>`.
         library
-            Master patterns. If not given, the packaged ones.
+            Master patterns. If not given, the packaged ones. Those of phases are simulated for the
+            same energy and size.
+        seed
+            Seed of the random numbers.
         show_progressbar
             Whether to show a progress bar. If not given, the value of
             :obj:`hyperspy.api.preferences.General.show_progressbar` is used.
@@ -355,12 +390,14 @@ class LabelledPatterns:
         Raises
         ------
         ValueError
-            If a phase is not in the library or given twice.
+            If a phase is not in the library or given twice, or a master pattern is to be simulated
+            for a library of several energies.
         """
-        from kikuchipy_cnn.simulation import load_library, simulate_master_pattern
+        from kikuchipy_cnn.simulation import Disturbances, load_library
         from kikuchipy_cnn.simulation.signals import simulate_patterns
 
         library = load_library() if library is None else library
+        disturbances = (disturbances or Disturbances()).of_whole_detector()
         names = [phase if isinstance(phase, str) else phase.name for phase in phases]
         for name, phase in zip(names, phases, strict=True):
             if names.count(name) > 1:
@@ -384,7 +421,7 @@ class LabelledPatterns:
             if isinstance(phase, str):
                 master_pattern = library.signal(phase)
             else:
-                master_pattern = simulate_master_pattern(phase, show_progressbar=False)
+                master_pattern = library.simulate(phase, show_progressbar=False)
             signal = simulate_patterns(
                 [master_pattern],
                 n,
@@ -416,7 +453,13 @@ class LabelledPatterns:
         return replace(self, **columns)
 
     def counts(self) -> dict[tuple[int, str], int]:
-        """Number of patterns by space group and material."""
+        """Count the patterns by space group and material.
+
+        Returns
+        -------
+        counts
+            Numbers of patterns, by number of the space group and name, in ascending order.
+        """
         pairs = zip(self.space_group.tolist(), self.material.tolist(), strict=True)
         return dict(sorted(Counter(pairs).items()))
 

@@ -19,8 +19,9 @@ import kikuchipy as kp
 import numpy as np
 from tqdm import tqdm
 
+from kikuchipy_cnn._patterns import check_patterns
+from kikuchipy_cnn._phase_options import is_cif
 from kikuchipy_cnn._progress import is_progress_shown
-from kikuchipy_cnn.signal import check_patterns
 from kikuchipy_cnn.space_groups import hermann_mauguin_symbol, space_group_number
 from kikuchipy_cnn.training.labelled import LabelledPatterns, PatternSource, crystal_map_labels
 
@@ -84,6 +85,16 @@ def read_manifest(
         patterns is told before any are read or simulated.
     ImportError
         If there is a .cif file, and ebsdsim or spglib is not installed.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import read_manifest
+    >>> with open("patterns.csv", "w") as file:
+    ...     print("phase,number", file=file)
+    ...     print("Ni,3", file=file)
+    ...     print("W,5", file=file)
+    >>> read_manifest("patterns.csv", show_progressbar=False)
+    LabelledPatterns(8 patterns; 225 Ni: 3, 229 W: 5)
     """
     path = Path(path)
     parts = _parts(_rows(path), path.parent)
@@ -372,7 +383,7 @@ def _parts(rows: list[_Row], folder: Path) -> list[_Simulation | _Signal | _Imag
     library = None
     for row in rows:
         if row.phase:
-            if not _is_cif(row.phase):
+            if not is_cif(row.phase):
                 library = library or _load_library()
             phase = _phase(row, folder, library)
             _check_once(seen, (row.phase, row.seed), row, f"phase {row.phase!r}", "another seed")
@@ -463,7 +474,7 @@ def _load_library() -> MasterPatternLibrary:
 
 def _phase(row: _Row, folder: Path, library: MasterPatternLibrary | None) -> str | Phase:
     """Phase to simulate, read if it is in a file, and its space group compared."""
-    if _is_cif(row.phase):
+    if is_cif(row.phase):
         from kikuchipy_cnn.simulation import phase_from_cif
 
         path = folder / _with_slashes(row.phase, folder)
@@ -488,10 +499,6 @@ def _phase(row: _Row, folder: Path, library: MasterPatternLibrary | None) -> str
             "Correct it or leave it empty."
         )
     return phase
-
-
-def _is_cif(phase: str) -> bool:
-    return Path(phase).suffix.lower() == ".cif"
 
 
 @contextmanager

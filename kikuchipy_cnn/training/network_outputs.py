@@ -73,6 +73,10 @@ class NetworkOutputs:
 
     @classmethod
     def _of_images(cls, model, images, patterns, valid) -> NetworkOutputs:
+        if not len(images):
+            raise ValueError(
+                f"None of the {len(valid)} patterns is valid: they are constant or not finite."
+            )
         features, logits = [], []
         for member in members_of(model):
             parts = [

@@ -62,6 +62,20 @@ class FewShotProtocol:
     ------
     ValueError
         If a value makes no sense.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import Augmentation, FewShotProtocol
+    >>> protocol = FewShotProtocol(
+    ...     learning_rate=3e-4,
+    ...     schedule="cosine",
+    ...     max_epochs=8,
+    ...     augmentation=Augmentation(mirror=True),
+    ... )
+    >>> protocol.batch_size, protocol.patience
+    (32, 15)
+    >>> [round(1e4 * protocol.rate(epoch), 2) for epoch in (0, 4, 8)]
+    [3.0, 1.52, 0.03]
     """
 
     learning_rate: float = 1e-3
@@ -98,11 +112,28 @@ class FewShotProtocol:
             raise ValueError(f"learning_rate={self.learning_rate} must be positive.")
 
     def to_dict(self) -> dict:
-        """Return the parameters, ready for JSON."""
+        """Return the parameters, ready for JSON.
+
+        Returns
+        -------
+        parameters
+            Values by name, those of the augmentation as a dictionary.
+        """
         return asdict(self)
 
     def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch, the first of which is 0."""
+        """Return the learning rate of an epoch.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch, from 0.
+
+        Returns
+        -------
+        rate
+            Learning rate by the schedule.
+        """
         if self.schedule == "constant":
             return self.learning_rate
         cosine = 0.5 * (1 + math.cos(math.pi * epoch / self.max_epochs))

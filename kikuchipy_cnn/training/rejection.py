@@ -84,6 +84,28 @@ def fit_rejection(
     ------
     ValueError
         If there are fewer than two other phases, or known patterns of other classes.
+
+    Examples
+    --------
+    With few examples, so that it is quick:
+
+    >>> import kikuchipy_cnn
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.training import LabelledPatterns, fit_rejection
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> known, others = (
+    ...     LabelledPatterns.from_simulation(
+    ...         names, 12, show_progressbar=False
+    ...     )
+    ...     for names in (["Ni", "W"], ["Mg", "Zn"])
+    ... )
+    >>> rng = np.random.default_rng(1)
+    >>> noise = rng.normal(size=(24, 60, 60)).astype(np.float32)
+    >>> fitted = fit_rejection(
+    ...     model, known, others, noise, show_progressbar=False
+    ... )
+    >>> fitted.rejection is None
+    False
     """
     if others is None:
         others = simulate_other_phases(model, seed=seed, show_progressbar=show_progressbar)
@@ -194,7 +216,7 @@ def simulate_other_phases(
                 names,
                 n,
                 shape=(side, side),
-                disturbances=_of_square_detector(level),
+                disturbances=Disturbances.of_level(level).of_whole_detector(),
                 library=library,
                 seed=seed + i,
                 show_progressbar=show_progressbar,
@@ -243,16 +265,11 @@ def simulate_non_patterns(
             master_patterns,
             np.ones(len(master_patterns)),
             side,
-            _of_square_detector(level),
+            Disturbances.of_level(level).of_whole_detector(),
             seed + i,
         )
         images += [sample_non_patterns(kind, sampler, n, seed + i) for kind in kinds]
     return np.concatenate(images)
-
-
-def _of_square_detector(level: str) -> Disturbances:
-    """Imperfections of a level; a map tells the shape of its detector."""
-    return replace(Disturbances.of_level(level), circular=0.0, wide=0.0)
 
 
 def _weights(kinds: np.ndarray, of_known: np.ndarray | None, valid: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from kikuchipy_cnn._background import in_background
+from kikuchipy_cnn._prefetching import in_background
+from kikuchipy_cnn._progress import is_progress_shown
 from kikuchipy_cnn.models.acceleration import jit_compile
 from kikuchipy_cnn.preprocessing import PatternTransform
 from kikuchipy_cnn.simulation.sampler import PatternSampler, SimulatedPatterns
@@ -129,7 +131,7 @@ def train_on_simulations(
     *,
     state_folder: str | os.PathLike | None = None,
     after_step: Callable[[int, float], None] | None = None,
-    show_progressbar: bool = True,
+    show_progressbar: bool | None = None,
 ) -> np.ndarray:
     """Train a network on simulated patterns.
 
@@ -226,10 +228,18 @@ def train_on_simulations(
     data = [labels, sampler.probabilities, sampler.master_patterns, *network.get_weights()]
     state = _State(trained, state_folder, protocol.n_steps, [settings, *data])
     losses = state.losses
-    with tqdm(
-        total=protocol.n_steps, initial=state.step, unit="step", disable=not show_progressbar
-    ) as progressbar:
-        batches = in_background(_batches(sampler, transform, protocol, n_cells, state.step))
+    with (
+        tqdm(
+            total=protocol.n_steps,
+            initial=state.step,
+            unit="step",
+            disable=not is_progress_shown(show_progressbar),
+        ) as progressbar,
+        # After an error, too, the sampler gets its own disturbances back.
+        closing(
+            in_background(_batches(sampler, transform, protocol, n_cells, state.step))
+        ) as batches,
+    ):
         for images, phases, geometry in batches:
             images = np.repeat(images[..., None], network.input_shape[-1], axis=-1)
             expected = [targets[phases]]

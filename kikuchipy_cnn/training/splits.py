@@ -51,6 +51,19 @@ class Split:
     -----
     UserWarning
         If something claimed to be new in the test is also in the training or the validation.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 10, show_progressbar=False
+    ... )
+    >>> split = split_patterns(patterns, n_training=6, n_validation=2)
+    >>> split.claims
+    'new patterns'
+    >>> print(split.table())
+    space group  material  training  validation  test
+    ...
     """
 
     training: LabelledPatterns
@@ -79,7 +92,13 @@ class Split:
             )
 
     def table(self) -> str:
-        """Numbers of patterns by space group and material, as text in columns."""
+        """Return the numbers of patterns by space group and material.
+
+        Returns
+        -------
+        table
+            Text in columns, with the sums in the last line.
+        """
         parts = (self.training, self.validation, self.test)
         counts = [part.counts() for part in parts]
         rows = [("space group", "material", "training", "validation", "test")]
@@ -164,6 +183,24 @@ def split_patterns(
     ValueError
         If there are fewer patterns, maps or grains than needed, a pattern's grain is not known, or
         an argument is not valid.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.training import LabelledPatterns, split_patterns
+    >>> patterns = LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 10, show_progressbar=False
+    ... )
+    >>> split = split_patterns(
+    ...     patterns,
+    ...     n_training=6,
+    ...     n_validation=2,
+    ...     by="material",
+    ...     held_out=["Al"],
+    ... )
+    >>> split.training.counts()
+    {(225, 'Ni'): 6, (229, 'W'): 6}
+    >>> split.test.counts(), split.claims
+    ({(225, 'Al'): 10}, 'new materials')
     """
     if by not in CLAIMS:
         raise ValueError(f"by={by!r} must be one of {', '.join(map(repr, CLAIMS))}.")
@@ -243,6 +280,18 @@ def leave_material_out(
     ValueError
         If no class has two materials, *n_folds* is not from one to the number of materials of the
         class with most, or there are fewer patterns than needed in any fold.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import training
+    >>> patterns = training.LabelledPatterns.from_simulation(
+    ...     ["Ni", "Al", "W"], 10, show_progressbar=False
+    ... )
+    >>> splits = training.leave_material_out(
+    ...     patterns, n_training=6, n_validation=2
+    ... )
+    >>> sorted(key for split in splits for key in split.test.counts())
+    [(225, 'Al'), (225, 'Ni')]
     """
     check_integer("seed", seed, 0)
     orders = []

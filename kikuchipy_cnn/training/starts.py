@@ -103,23 +103,47 @@ def prepare_start(
         If there is no such model or file, the file holds other weights, or options contradict the
         model.
     """
-    if isinstance(start, str) and start == "scratch":
+    bundle = model_of_start(start)
+    if bundle is not None:
+        return _from_bundle(bundle, classes, architecture, size, channels, new_head, seed)
+    if start == "scratch":
         architecture = architecture or "xception"
         transform = PatternTransform() if size is None else PatternTransform(size=size)
         network = build_seeded(architecture, transform.size, channels or 1, len(classes), seed)
         return Start(network, architecture, transform, {"weights": "scratch"})
-    if isinstance(start, str) and start not in list_models():
-        start = start if start == "imagenet" else Path(start)
-    is_file = isinstance(start, os.PathLike) and Path(start).suffix == ".h5"
-    if is_file or (isinstance(start, str) and start == "imagenet"):
-        return _from_imagenet(start, classes, architecture, size, channels or 1, seed)
-    bundle = as_model(start)
-    if isinstance(bundle, Ensemble):
+    weights = start if start == "imagenet" else Path(start)
+    return _from_imagenet(weights, classes, architecture, size, channels or 1, seed)
+
+
+def model_of_start(start: str | os.PathLike | ModelBundle) -> ModelBundle | None:
+    """Return the model that a training begins with.
+
+    Parameters
+    ----------
+    start
+        As for :func:`prepare_start`.
+
+    Returns
+    -------
+    model
+        Model, or None for random weights and those of ImageNet.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it is an ensemble.
+    """
+    if isinstance(start, str | os.PathLike) and start not in list_models():
+        if start in ("scratch", "imagenet") or Path(start).suffix == ".h5":
+            return None
+        start = Path(start)
+    model = as_model(start)
+    if isinstance(model, Ensemble):
         raise ValueError(
-            f"{bundle.name!r} is an ensemble, but a training starts from one network. Give one of "
+            f"{model.name!r} is an ensemble, but a training starts from one network. Give one of "
             "load_model(...).members, or use iterative_training()."
         )
-    return _from_bundle(bundle, classes, architecture, size, channels, new_head, seed)
+    return model
 
 
 def _from_bundle(
@@ -244,6 +268,11 @@ def build_seeded(
         Side of the patterns in pixels, and number of their channels.
     seed
         Seed.
+
+    Returns
+    -------
+    network
+        Keras model from preprocessed patterns to logits.
     """
     with _seeded(seed):
         return build_network(architecture, (size, size, channels), n_classes)

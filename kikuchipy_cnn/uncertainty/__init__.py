@@ -6,12 +6,13 @@ from kikuchipy_cnn.uncertainty.measures import (
     mutual_information,
     spread,
 )
-from kikuchipy_cnn.uncertainty.rejection import Detector, Rejection, RejectReason
+from kikuchipy_cnn.uncertainty.rejection import Detector, Limits, Rejection, RejectReason
 from kikuchipy_cnn.uncertainty.risk_coverage import RiskCoverage
 
 __all__ = [
     "Detector",
     "FeatureDistance",
+    "Limits",
     "RejectReason",
     "Rejection",
     "RiskCoverage",

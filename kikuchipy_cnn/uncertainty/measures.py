@@ -25,6 +25,12 @@ def energy(logits: np.ndarray) -> np.ndarray:
     -------
     energy
         Values of shape (n,), higher for patterns like those of the training.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.uncertainty import energy
+    >>> energy([[8.0, 1.0, 0.0], [1.0, 1.0, 0.0]]).round(2)
+    array([8.  , 1.86])
     """
     return logsumexp(np.asarray(logits, np.float64), axis=1)
 
@@ -62,6 +68,17 @@ def mutual_information(probabilities: np.ndarray) -> np.ndarray:
     information
         Entropy of the mean minus mean of the entropies, in units of the largest possible entropy:
         from 0 (all say the same) to 1, of shape (n,). See Depeweg et al., ICML 2018, equation 5.
+
+    Examples
+    --------
+    Two members agree on the first pattern and contradict each other on
+    the second.
+
+    >>> from kikuchipy_cnn.uncertainty import mutual_information
+    >>> first = [[0.9, 0.1], [1.0, 0.0]]
+    >>> second = [[0.9, 0.1], [0.0, 1.0]]
+    >>> mutual_information([first, second]).round(3)
+    array([0., 1.])
     """
     probabilities = np.asarray(probabilities, np.float64)
     of_mean = entr(probabilities.mean(axis=0)).sum(axis=-1)
@@ -81,6 +98,14 @@ def spread(probabilities: np.ndarray) -> np.ndarray:
     -------
     deviation
         Values from 0 to 0.5, of shape (n,). The winner is that of the mean.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.uncertainty import spread
+    >>> first = [[0.9, 0.1], [1.0, 0.0]]
+    >>> second = [[0.9, 0.1], [0.2, 0.8]]
+    >>> spread([first, second])
+    array([0. , 0.4])
     """
     probabilities = np.asarray(probabilities, np.float64)
     winner = probabilities.mean(axis=0).argmax(axis=-1)
@@ -101,6 +126,18 @@ class FeatureDistance:
         Inverse of the covariance within the classes, of shape (features, features).
     mean, total_precision
         The same of all patterns together, of shapes (features,) and (features, features).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.uncertainty import FeatureDistance
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 100)
+    >>> features = rng.normal(4 * labels[:, None], 1, (200, 3))
+    >>> distance = FeatureDistance.fit(features, labels)
+    >>> near, far = distance([[4, 4, 4], [9, -9, 9]], relative=False)
+    >>> bool(near > far)
+    True
     """
 
     means: np.ndarray
@@ -118,6 +155,11 @@ class FeatureDistance:
             Features of shape (n, features).
         labels
             Index of each one's class, of shape (n,); each class has a pattern.
+
+        Returns
+        -------
+        distance
+            What is called with features.
         """
         features = np.asarray(features, np.float64)
         means = np.stack([features[labels == i].mean(axis=0) for i in range(max(labels) + 1)])

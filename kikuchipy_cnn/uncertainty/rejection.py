@@ -27,7 +27,16 @@ _ITERATIONS = 500
 
 
 class RejectReason(IntEnum):
-    """Why a pattern is given no answer."""
+    """Why a pattern is given no answer.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.uncertainty import RejectReason
+    >>> RejectReason(2)
+    <RejectReason.NO_DIFFRACTION: 2>
+    >>> RejectReason(2).meaning
+    'no diffraction'
+    """
 
     INDEXED = 0
     INVALID = 1
@@ -71,6 +80,18 @@ class Detector:
     ------
     ValueError
         If the arrays do not fit together or are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.uncertainty import Detector
+    >>> rng = np.random.default_rng(0)
+    >>> kinds = np.repeat([0, 1, 2], 50)
+    >>> features = rng.normal(3 * np.eye(3)[kinds], 1)
+    >>> logits = rng.normal(0, 1, (150, 4))
+    >>> detector = Detector.fit(features, logits, kinds)
+    >>> detector(features, logits).shape
+    (150, 3)
     """
 
     mean: np.ndarray
@@ -141,12 +162,29 @@ class Detector:
         return cls(*(np.asarray(value, np.float32) for value in values))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name."""
+        """Return the arrays by name.
+
+        Returns
+        -------
+        arrays
+            Those of the parameters.
+        """
         return {name: getattr(self, name) for name in _ARRAYS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Detector:
-        """Make a detector from what :meth:`to_arrays` returned."""
+        """Make a detector from what :meth:`to_arrays` returned.
+
+        Parameters
+        ----------
+        arrays
+            Arrays by name.
+
+        Returns
+        -------
+        detector
+            Detector with weights of 32 bits.
+        """
         return cls(*(np.asarray(arrays[name], np.float32) for name in _ARRAYS))
 
 
@@ -159,6 +197,14 @@ class Limits(NamedTuple):
         Least probability of the winner, times that of a known phase.
     known_phase
         Least probability of a known phase.
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> model = kikuchipy_cnn.load_model("fast_fewshot")
+    >>> limits = model.rejection.limits
+    >>> round(limits.confidence, 3), round(limits.known_phase, 3)
+    (0.207, 0.847)
     """
 
     confidence: float = 0.0
@@ -183,6 +229,15 @@ class Rejection:
     ------
     ValueError
         If a limit is not in [0, 1].
+
+    Examples
+    --------
+    >>> import kikuchipy_cnn
+    >>> rejection = kikuchipy_cnn.load_model("fast_fewshot").rejection
+    >>> default = rejection.limits_for(None)
+    >>> strict = rejection.limits_for(0.05)
+    >>> strict.confidence > default.confidence
+    True
     """
 
     curve: RiskCoverage
@@ -202,6 +257,11 @@ class Rejection:
         max_risk
             Part of the answers that may be wrong, or None for the default limits.
 
+        Returns
+        -------
+        limits
+            What a pattern must reach to get an answer.
+
         Raises
         ------
         ValueError
@@ -212,7 +272,13 @@ class Rejection:
         return self.limits._replace(confidence=self.curve.threshold_for_risk(max_risk))
 
     def to_dict(self) -> dict:
-        """Return all of it, ready for JSON."""
+        """Return all of it, ready for JSON.
+
+        Returns
+        -------
+        values
+            Curve and limits as dictionaries, and what they were measured on, by name.
+        """
         return {
             "curve": self.curve.to_dict(),
             "limits": self.limits._asdict(),
@@ -221,7 +287,18 @@ class Rejection:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> Rejection:
-        """Make one from what :meth:`to_dict` returned."""
+        """Make one from what :meth:`to_dict` returned.
+
+        Parameters
+        ----------
+        values
+            Curve, limits and patterns by name.
+
+        Returns
+        -------
+        rejection
+            The same one.
+        """
         limits = Limits(**{name: float(x) for name, x in values["limits"].items()})
         return cls(RiskCoverage.from_dict(values["curve"]), limits, str(values["patterns"]))
 

@@ -45,6 +45,21 @@ class RiskCoverage:
     ------
     ValueError
         If the arrays are not like this.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kikuchipy_cnn.uncertainty import RiskCoverage
+    >>> rng = np.random.default_rng(0)
+    >>> confidence = rng.uniform(size=2000)
+    >>> wrong = rng.uniform(size=2000) > confidence
+    >>> curve = RiskCoverage.from_scores(confidence, wrong)
+    >>> threshold = curve.threshold_for_risk(0.2)
+    >>> coverage, risk = curve.at(threshold)
+    >>> risk < 0.2
+    True
+    >>> 0.2 < coverage < 0.5
+    True
     """
 
     thresholds: np.ndarray
@@ -229,17 +244,28 @@ class RiskCoverage:
         return float(self.coverage[n_higher - 1]), float(self.risk[n_higher - 1])
 
     def area(self) -> float:
-        """Return the area under the curve, from 0 to 1: the mean of the risk over all coverages.
+        """Return the area under the curve: the mean of the risk over all coverages.
 
         The risk is linear between the thresholds, and up to the first one as it is there. The lower
         the area, the better does the confidence tell right from wrong, and the more is right.
+
+        Returns
+        -------
+        area
+            From 0 to 1.
         """
         coverage = np.concatenate([[0], self.coverage])
         risk = np.concatenate([self.risk[:1], self.risk])
         return float(np.trapezoid(risk, coverage))
 
     def to_dict(self) -> dict:
-        """Return the curve as numbers of 6 decimals, ready for JSON."""
+        """Return the curve as numbers of 6 decimals, ready for JSON.
+
+        Returns
+        -------
+        values
+            Lists, and the number of patterns, by name.
+        """
         lists = {name: np.round(getattr(self, name), _DECIMALS).tolist() for name in _KEYS}
         return lists | {"n": int(self.n)}
 

@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 from orix.crystal_map import CrystalMap
 
+from kikuchipy_cnn._patterns import check_patterns, mask_and_background
 from kikuchipy_cnn.crystal_map import probabilities_to_crystal_map
 from kikuchipy_cnn.inference import Runner, predict
 from kikuchipy_cnn.judgement import answer_limits, judge
 from kikuchipy_cnn.models.bundle import ModelBundle
 from kikuchipy_cnn.models.ensemble import Ensemble
-from kikuchipy_cnn.signal import check_patterns, mask_and_background
 from kikuchipy_cnn.uncertainty.rejection import RejectReason
 from kikuchipy_cnn.watching.growing_file import is_constant
 from kikuchipy_cnn.watching.rows import Rows

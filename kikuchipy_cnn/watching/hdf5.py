@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from kikuchipy_cnn.signal import has_background, scan_geometry
+from kikuchipy_cnn._patterns import has_background, scan_geometry
 from kikuchipy_cnn.watching.source import NotReady
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".h5ebsd", ".h5oina")

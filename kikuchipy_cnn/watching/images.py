@@ -93,6 +93,11 @@ class ImageFolder:
             if pattern is None:
                 continue
             self._check(name, pattern)
+            if not self._are_placed and len(self._done) == self.n_expected:
+                raise ValueError(
+                    f"shape={tuple(self._shape)} has places for {self.n_expected} images, but "
+                    f"'{self._folder}' has more: '{name}'."
+                )
             self._done[name] = None
             patterns.append(pattern)
             since.append(max(stamps[name].time / 1e9, self._start))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kikuchipy_cnn._patterns import has_background, scan_geometry
 from kikuchipy_cnn._signals import load_signal
-from kikuchipy_cnn.signal import has_background, scan_geometry
 from kikuchipy_cnn.watching.source import NotReady
 
 NORDIF_SUFFIX = ".dat"
@@ -43,7 +43,7 @@ class NordifPatterns:
                 # That there is no background, or a line is missing in the settings.
                 warnings.simplefilter("ignore")
                 signal = load_signal(str(path))
-        except (ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError) as error:
             raise NotReady(str(error)) from error
         # kikuchipy opens such a file, whatever its length is, and fails when it is read.
         self.shape = signal.data.shape[-2:]

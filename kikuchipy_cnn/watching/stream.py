@@ -18,6 +18,7 @@ from kikuchipy_cnn._checks import check_integer
 from kikuchipy_cnn._outcome import invalid_warning
 from kikuchipy_cnn.inference import check_engine
 from kikuchipy_cnn.models import Ensemble, ModelBundle, as_model
+from kikuchipy_cnn.models.registry import ModelLike
 from kikuchipy_cnn.watching.classifier import Classifier
 from kikuchipy_cnn.watching.opening import check_name_pattern, open_source
 from kikuchipy_cnn.watching.source import Arrivals, NotReady, Source
@@ -48,6 +49,18 @@ class Round:
         Patterns per second that were read and classified.
     finished
         When the round was finished, in seconds since the epoch.
+
+    Examples
+    --------
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.watching import PatternStream
+    >>> kp.data.nickel_ebsd_small().save("nickel.h5")
+    >>> stream = PatternStream("nickel.h5", "fast_fewshot", timeout=5)
+    >>> last = list(stream)[-1]
+    >>> last.n_done, last.n_expected
+    (9, 9)
+    >>> last.xmap.shape
+    (3, 3)
     """
 
     n_new: int
@@ -91,7 +104,7 @@ class PatternStream:
         is filled or lengthened in the order of the scan; NORDIF's *.dat* beside its *Setting.txt*;
         a folder with one such file; a folder that images of single patterns arrive in, *.tif*,
         *.png* or *.bmp*; or images by a name with wildcards.
-    model, max_risk, reject, engine, precision, batch_size
+    model, max_risk, reject
         As for :func:`~kikuchipy_cnn.classify_space_group`.
     signal_mask, static_background
         As for :func:`~kikuchipy_cnn.classify_space_group`. What is not given is decided from the
@@ -108,6 +121,8 @@ class PatternStream:
         Seconds from one look to the next one.
     timeout
         Seconds without a new pattern after which the stream ends. If not given, it does not.
+    engine, precision, batch_size
+        As for :func:`~kikuchipy_cnn.classify_space_group`.
     report
         Function that is called with what the user is to know, a line of text.
 
@@ -128,16 +143,27 @@ class PatternStream:
     -----
     UserWarning
         If some patterns are constant or have values that are not finite, at the end.
+
+    Examples
+    --------
+    The file is complete here. While a microscope writes, there are more
+    rounds.
+
+    >>> import kikuchipy as kp
+    >>> from kikuchipy_cnn.watching import PatternStream
+    >>> kp.data.nickel_ebsd_small().save("nickel.h5")
+    >>> stream = PatternStream("nickel.h5", "fast_fewshot", timeout=5)
+    >>> for one in stream:
+    ...     print(one.n_done, "of", one.n_expected)
+    9 of 9
+    >>> stream.ended
+    'complete'
     """
 
     def __init__(
         self,
         path: str | os.PathLike,
-        model: str
-        | os.PathLike
-        | ModelBundle
-        | Ensemble
-        | Sequence[str | os.PathLike | ModelBundle | Ensemble] = "xception_fewshot",
+        model: ModelLike | Sequence[ModelLike] = "xception_fewshot",
         *,
         max_risk: float | None = None,
         reject: bool = True,
@@ -167,6 +193,7 @@ class PatternStream:
         self._interval, self._timeout, self._report = interval, timeout, report
         self._stop = threading.Event()
         self._reported: str | None = None
+        self._has_begun = False
         self.ended: str | None = None
         self._classifier = Classifier(
             as_model(model),
@@ -216,6 +243,13 @@ class PatternStream:
     def __iter__(self) -> Iterator[Round]:
         if self.ended is not None:
             return
+        # From the start again, patterns would count twice.
+        if self._has_begun:
+            raise RuntimeError(
+                f"The stream of '{self._path}' has been begun already and was left. Make another "
+                "one, which classifies from the first pattern on."
+            )
+        self._has_begun = True
         source = self._wait_for_source()
         if source is not None:
             yield from self._rounds(source)

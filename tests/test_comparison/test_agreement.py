@@ -238,6 +238,14 @@ class TestThreeMaps:
         assert comparison.accuracy("map 1") == pytest.approx(5 / 6)
         assert comparison.labels == (225, 229, "not indexed")
 
+    def test_truth_that_is_not_known_everywhere(self, network):
+        comparison = compare_phase_maps(network, truth=[225, -1, 229, 229, -1, -1])
+        assert comparison.labels == (225, 229, "not indexed")
+        assert "Against the truth" in comparison.table()
+        for wrong, error in ((0, ValueError), (np.nan, TypeError)):
+            with pytest.raises(error, match="must be"):
+                compare_phase_maps(network, truth=[225, wrong, 229, 229, 225, 225])
+
     def test_one_phase_only(self):
         one, none = make([225] * 6), make([-1] * 6)
         same = compare_phase_maps(one, one)

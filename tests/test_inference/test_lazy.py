@@ -70,7 +70,7 @@ class TestInformation:
         def not_asked(*arguments):
             raise AssertionError("The patterns are looked at later.")
 
-        monkeypatch.setattr("kikuchipy_cnn.signal.sample_patterns", not_asked)
+        monkeypatch.setattr("kikuchipy_cnn._patterns.sample_patterns", not_asked)
         with pytest.raises(ValueError, match=match):
             classify(EBSD(patterns), tiny_bundle, compute=compute, **settings)
 

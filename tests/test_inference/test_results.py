@@ -23,7 +23,8 @@ JOB = {"model": "tiny", "weights": "abc", "shape": [4, 5, 48, 48]}
 
 
 def at_ease(data, model, **settings):
-    return predict(data, model, show_progressbar=False, precision="float32", **settings)
+    settings = {"show_progressbar": False, "precision": "float32"} | settings
+    return predict(data, model, **settings)
 
 
 def values_of(indices):
@@ -215,6 +216,7 @@ class TestRefused:
             ("signal mask", "signal mask is"),
             ("static background", "static background is"),
             ("further values", r"further values is \[\], not \['mean'\]"),
+            ("precision", "precision is 'float32', not 'bfloat16'"),
         ],
     )
     def test_another_classification(self, tmp_path, patterns, tiny_bundle, counted, name, match):
@@ -249,6 +251,8 @@ class TestRefused:
             settings = {"static_background": np.ones((48, 48), np.float32)}
         elif name == "further values":
             settings = {"of_images": {"mean": lambda images: images.mean(axis=(1, 2, 3))}}
+        elif name == "precision":
+            settings = {"precision": "bfloat16"}
         counted.clear()
         with pytest.raises(ValueError, match=match):
             at_ease(data, model, store=path, **settings)

@@ -9,10 +9,11 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
 from kikuchipy_cnn import Ensemble, PatternTransform
-from kikuchipy_cnn.inference import Runner, batches, predict, run
+from kikuchipy_cnn.inference import Runner, batches, lazy_prediction, predict, run
 
 
 def at_ease(data, model, **settings):
@@ -270,3 +271,25 @@ class TestMemory:
         # 72 MB of patterns. Each pattern leaves some bytes of results, and Dask's graph grows.
         assert large < 12e6
         assert large - small < 3e6
+
+
+def test_threads_of_blas():
+    """The last classification that ends gives them back, whichever it is."""
+
+    def numbers():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    limit = run._OneThreadOfBlas()
+    before = numbers()
+    limit.__enter__()
+    limit.__enter__()
+    limit.__exit__()
+    assert set(numbers()) == {1}
+    limit.__exit__()
+    assert numbers() == before
+
+
+def test_nothing_left(patterns, tiny_bundle):
+    for function in (at_ease, lazy_prediction):
+        with pytest.raises(ValueError, match="navigation_mask is all True, which leaves nothing"):
+            function(patterns, tiny_bundle, navigation_mask=np.ones((6, 7), bool))

@@ -359,7 +359,6 @@ def test_load_of_a_missing_file(tmp_path):
 
 def test_public_names():
     assert sorted(kikuchipy_cnn.io.__all__) == [
-        "check_destination",
         "check_output",
         "load",
         "save",

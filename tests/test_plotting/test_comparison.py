@@ -140,6 +140,8 @@ class TestPhaseMaps:
     def test_no_map(self):
         with pytest.raises(ValueError, match="no crystal map among the panels"):
             plot_phase_maps({"SE": np.zeros((2, 3))})
+        with pytest.raises(ValueError, match="n_columns=0 must be"):
+            plot_phase_maps({"a": make()}, n_columns=0)
 
     @pytest.mark.parametrize("panel", [np.zeros((3, 2)), np.zeros(6), make(shape=(3, 2))])
     def test_other_shapes(self, panel):

@@ -53,3 +53,8 @@ def test_training():
     for nothing in ([], {}, [[]], {"x": []}):
         with pytest.raises(ValueError, match="at least one"):
             plot_training_curves(nothing)
+
+
+def test_no_shots_curve():
+    with pytest.raises(ValueError, match="no curves to draw"):
+        plot_shots_curve({})

@@ -3,8 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from diffpy.structure import Structure
-from orix.crystal_map import Phase
 
 from kikuchipy_cnn.simulation import bloch
 from kikuchipy_cnn.simulation.bloch import (
@@ -202,10 +200,6 @@ class TestInvalid:
     def test_energy(self, phases, energy):
         with pytest.raises(ValueError, match=f"energy={energy} keV is not supported"):
             build_tables(phases["Ni"], energy, COARSE)
-
-    def test_no_atoms(self):
-        with pytest.raises(ValueError, match="empty: there are no atoms"):
-            build_tables(Phase("empty", space_group=225, structure=Structure()), 20, COARSE)
 
     @pytest.mark.parametrize(
         "name", ["dmin", "strong", "min_relative_u", "tolerance", "escape_depth"]

@@ -302,6 +302,14 @@ class TestSuperlatticeStrength:
         assert strength.ratio == np.inf
         assert strength.reflections == ()
 
+    def test_no_superlattice_reflections(self):
+        """All within the limit are also those of a denser lattice, (020) here."""
+        lattice = Lattice(4, 9, 5, 90, 90, 90)
+        atoms = [Atom("Ni", [0, 0, 0]), Atom("Al", [0, 0.5, 0])]
+        phase = Phase("layers", space_group=47, structure=Structure(atoms, lattice))
+        assert superlattice_strength(phase, dmin=4.6).ratio > 0
+        assert superlattice_strength(phase, dmin=4.2).ratio < np.inf
+
     def test_quick_for_large_cells(self, phases):
         start = process_time()
         superlattice_strength(phases["Mg3Al2Si3O12"])

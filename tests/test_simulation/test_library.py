@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -178,7 +179,9 @@ class TestBuild:
         [
             ({"phases": {}}, "No phase is given"),
             ({"phases": ["Ni", "Ni#1"], "variants": 1}, "Ni#1: named twice"),
-            ({"half_width": 0}, "half_width=0 must be at least 1"),
+            ({"half_width": 0}, "half_width=0 must be an integer of at least 1"),
+            ({"variants": -1}, "variants=-1 must be an integer of at least 0"),
+            ({"workers": 0}, "workers=0 must be an integer of at least 1"),
             ({"energy": 50}, "energy=50 keV is not supported"),
         ],
     )
@@ -187,6 +190,13 @@ class TestBuild:
         chosen = {name: phases["Ni"] for name in names}
         with pytest.raises(ValueError, match=match):
             build_library(tmp_path / "a.npz", chosen, **(QUICK | change))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_ebsdsim(self, tmp_path, phases, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ebsdsim.physics", None)
+        with pytest.raises(ImportError, match=r"pip install 'kikuchipy-cnn\[simulation\]'"):
+            build_library(tmp_path / "a.npz", {"Ni": phases["Ni"]}, **QUICK)
+        assert list(tmp_path.iterdir()) == []
 
     def test_damaged_files_are_made_anew(self, tmp_path, phases):
         cache = tmp_path / "cache"
@@ -210,6 +220,23 @@ class TestBuild:
             load_library(tmp_path / "a.npz")
         with pytest.raises(FileNotFoundError):
             load_library(tmp_path / "b.npz")
+        (tmp_path / "empty.npz").touch()
+        (tmp_path / "text.npz").write_text("Ni")
+        (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
+        np.save(tmp_path / "array.npy", np.zeros(3))
+        for name in ("empty.npz", "text.npz", "cut.npz", "array.npy"):
+            with pytest.raises(ValueError, match=f"{name}' is no library of master patterns"):
+                load_library(tmp_path / name)
+
+    def test_simulate(self, tmp_path, phases):
+        """For the energy and the size of the others."""
+        library = build_library(tmp_path / "a.npz", {"Ni": phases["Ni"]}, energy=15, **QUICK)
+        found = library.simulate(phases["Al"], show_progressbar=False)
+        assert found.data.shape == library.signal("Ni").data.shape
+        assert found.metadata.General.title == "Al, 15 keV, dynamical"
+        several = build_library(tmp_path / "b.npz", {"Ni": phases["Ni"]}, variants=1, **QUICK)
+        with pytest.raises(ValueError, match="of 2 energies, .* 'Al' is to be simulated for"):
+            several.simulate(phases["Al"])
 
 
 class TestVariants:

@@ -126,6 +126,7 @@ class TestSimulation:
             (Phase("x", space_group=225), {}, "x: there are no atoms"),
             (None, {"method": "magical"}, "method='magical' must be one of"),
             (None, {"energy": 100}, "energy=100 keV is not supported"),
+            (None, {"energy": -5, "method": "kinematical"}, "energy=-5 keV is not supported"),
             (None, {"half_width": 0}, "half_width=0 must be"),
             (None, {"workers": 0}, "workers=0 must be"),
             (None, {"energy": 100, "workers": 2}, "energy=100 keV is not supported"),

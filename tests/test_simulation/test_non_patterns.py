@@ -21,7 +21,7 @@ def test_any_kind(sampler, kind):
     assert len({image.tobytes() for image in images}) == 6
 
 
-@pytest.mark.parametrize("kind", ["noise", "featureless", "texture", "overlap"])
+@pytest.mark.parametrize("kind", ["noise", "featureless", "texture", "blocked", "overlap"])
 def test_seed(sampler, kind):
     first = sample_non_patterns(kind, sampler, 2, seed=1)
     assert (sample_non_patterns(kind, sampler, 2, seed=1) == first).all()

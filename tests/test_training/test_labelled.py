@@ -190,18 +190,27 @@ class TestFromSimulation:
         """Its master pattern is simulated, here without the work."""
         asked = []
 
-        def simulate_master_pattern(phase, **kwargs):
-            asked.append(phase)
+        def simulate_master_pattern(phase, energy, *, half_width, **kwargs):
+            asked.append((phase, energy, half_width))
             return EBSDMasterPattern(
                 load_library()["Al"], projection="lambert", hemisphere="both", phase=phase
             )
 
         monkeypatch.setattr(
-            "kikuchipy_cnn.simulation.simulate_master_pattern", simulate_master_pattern
+            "kikuchipy_cnn.simulation.library.simulate_master_pattern", simulate_master_pattern
         )
         phase = load_phases((229,))["W"]
         patterns = LabelledPatterns.from_simulation([phase], 2, show_progressbar=False)
-        assert asked == [phase] and patterns.counts() == {(229, "W"): 2}
+        assert asked == [(phase, 20, load_library().half_width)]
+        assert patterns.counts() == {(229, "W"): 2}
+
+    def test_detector_fills_the_patterns(self):
+        """A border without signal that no mask tells would be taken for signal."""
+        patterns = LabelledPatterns.from_simulation(
+            ["Ni"], 40, shape=(71, 71), show_progressbar=False
+        )
+        corners = patterns.sources[0].data[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        assert (corners == 0).all(axis=1).mean() < 0.1
 
     def test_errors(self):
         with pytest.raises(ValueError, match="'Unobtainium' is not in the library"):

@@ -187,3 +187,25 @@ def test_parts_have_cameras_of_their_own():
     assert len(images) == len(phases) == len(cells) == 64
     assert len({d.noise for _, d in drawn} | {d.mottle for _, d in drawn}) > 3
     assert {d.pcz for _, d in drawn} == {before.pcz}
+
+
+def test_sampler_after_an_error():
+    """It has its own disturbances again, while the error is still held."""
+    sampler = make_sampler(0, size=24)
+    before = sampler.disturbances
+
+    def stop(step, loss):
+        raise KeyboardInterrupt
+
+    network = build_network("tiny", (24, 24, 1), len(NAMES))
+    with pytest.raises(KeyboardInterrupt):
+        train_on_simulations(
+            network,
+            sampler,
+            range(len(NAMES)),
+            PatternTransform(size=24),
+            SimulatedTraining(n_steps=9, batch_size=8, geometry_weight=0),
+            after_step=stop,
+            show_progressbar=False,
+        )
+    assert sampler.disturbances is before

@@ -120,6 +120,23 @@ class PhaseRecord:
     ------
     ValueError
         If a value is invalid or contradicts the space group.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation.phases import PhaseRecord
+    >>> record = PhaseRecord(
+    ...     name="Ni",
+    ...     formula="Ni",
+    ...     space_group=225,
+    ...     prototype="Cu (A1)",
+    ...     a=3.5238,
+    ...     atoms=(("Ni", 0.0, 0.0, 0.0, 1.0, 0.35),),
+    ...     source="Villars & Calvert, Pearson's Handbook (1991)",
+    ... )
+    >>> record.lattice_parameters
+    (3.5238, 3.5238, 3.5238, 90.0, 90.0, 90.0)
+    >>> record.mean_atomic_number, record.out_of_class
+    (28.0, False)
     """
 
     name: str
@@ -230,6 +247,15 @@ def load_phase_table(space_groups: Iterable[int] | None = None) -> dict[str, Pha
     ValueError
         If a phase misses a field, has an unknown one or has an invalid value, or if two have the
         same name.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation.phases import load_phase_table
+    >>> table = load_phase_table([225, 229])
+    >>> len(table)
+    150
+    >>> table["W"].space_group, table["W"].a
+    (229, 3.1652)
     """
     table = {}
     for file in _FILES:
@@ -254,7 +280,18 @@ def load_phases(space_groups: Iterable[int] | None = None) -> dict[str, Phase]:
     Returns
     -------
     phases
-        Phases by name, each as returned from :func:`phase_from_record`.
+        Phases by name, each as returned from
+        :func:`~kikuchipy_cnn.simulation.phases.phase_from_record`.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> phases = load_phases([229])
+    >>> len(phases)
+    30
+    >>> tungsten = phases["W"]
+    >>> round(tungsten.structure.lattice.a, 4), len(tungsten.structure)
+    (3.1652, 2)
     """
     table = load_phase_table(space_groups)
     return {name: phase_from_record(record) for name, record in table.items()}
@@ -274,6 +311,14 @@ def phase_from_record(record: PhaseRecord) -> Phase:
         Phase named as the record (orix keeps the name in the title of the structure), with the
         lattice in angstrom. Atom positions and the symmetry operations of the space group are in
         the setting of the record.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import phases
+    >>> record = phases.load_phase_table([227])["Si"]
+    >>> silicon = phases.phase_from_record(record)
+    >>> silicon.name, silicon.space_group.number, len(silicon.structure)
+    ('Si', 227, 8)
     """
     atoms = [
         Atom(symbol, position, occupancy=occupancy, Uisoequiv=b_iso / (8 * np.pi**2))
@@ -355,6 +400,13 @@ def standard_space_group(number: int) -> SpaceGroup:
     space_group
         Space group in origin choice 2, with hexagonal axes, or with unique axis b and cell choice
         1, where there are several settings.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation.phases import standard_space_group
+    >>> group = standard_space_group(227)
+    >>> group.short_name, group.num_sym_equiv
+    ('Fd-3m', 192)
     """
     group = GetSpaceGroup(number)
     origin = np.array(_ORIGIN_CHOICE_2.get(number, (0, 0, 0))) / 8

@@ -108,6 +108,13 @@ def is_forbidden(phase: Phase, hkl: np.ndarray) -> np.ndarray:
     An operation (R, t) maps the structure factor of hR onto that of h,
     times exp(2 pi i h.t). Where hR = h, it has to vanish unless h.t is
     an integer (International Tables for Crystallography B, 1.4.3).
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import is_forbidden, load_phases
+    >>> nickel = load_phases([225])["Ni"]
+    >>> is_forbidden(nickel, [[1, 0, 0], [1, 1, 1], [2, 0, 0]])
+    array([ True, False, False])
     """
     hkl = _checked_hkl(hkl)
     forbidden = np.zeros(len(hkl), dtype=bool)
@@ -145,6 +152,13 @@ def extinction_conditions(phase: Phase) -> list[str]:
     The absences that the operations cause, as in :func:`is_forbidden`,
     are compared with those of sums of indices as they occur in the
     International Tables for Crystallography A.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> silicon = simulation.load_phases([227])["Si"]
+    >>> simulation.extinction_conditions(silicon)
+    ['hkl: h+k, h+l, k+l = 2n', '0kl: k+l = 4n']
     """
     rotations, translations = _operations(phase)
     laue = laue_group(phase.space_group.number)
@@ -208,6 +222,17 @@ def structure_factors(phase: Phase, hkl: np.ndarray) -> np.ndarray:
     -----
     The scattering factors are those of Lobato and Van Dyck, Acta Cryst.
     A70 (2014) 636, from :mod:`diffsims`.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_phases
+    >>> from kikuchipy_cnn.simulation.phases import crystallography
+    >>> nickel = load_phases([225])["Ni"]
+    >>> factors = crystallography.structure_factors(
+    ...     nickel, [[1, 1, 1], [1, 0, 0]]
+    ... )
+    >>> abs(factors).round(1)
+    array([11.7,  0. ])
     """
     hkl = _checked_hkl(hkl)
     structure = phase.structure
@@ -229,8 +254,7 @@ def structure_factors(phase: Phase, hkl: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SuperlatticeStrength:
-    """How strongly a crystal differs from one with more lattice
-    translations.
+    """How strongly a crystal differs from one with more lattice translations.
 
     Parameters
     ----------
@@ -249,6 +273,17 @@ class SuperlatticeStrength:
     reflections
         Up to three of the strongest superlattice reflections, no two of
         them equivalent.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn import simulation
+    >>> strength = simulation.superlattice_strength(
+    ...     simulation.load_phases([221])["Ni3Al"]
+    ... )
+    >>> strength.lattice, round(strength.ratio, 3)
+    ('F', 0.059)
+    >>> strength.reflections
+    ((1, 1, 0), (1, 0, 0), (2, 1, 0))
     """
 
     ratio: float
@@ -291,11 +326,23 @@ def superlattice_strength(phase: Phase, *, dmin: float = 0.7) -> SuperlatticeStr
 
     Notes
     -----
-    Intensities are squares of :func:`structure_factors`. Every lattice
+    Intensities are squares of structure factors. Every lattice
     with more translations contains one with a translation of which the
     double or the triple is in the lattice of the crystal, or it has a
     translation of order five or more, and the smaller one has a smaller
     ratio. This leaves seven and 26 translations to try for any crystal.
+
+    Examples
+    --------
+    The order of FeNi3 hardly shows, as its atoms scatter nearly alike:
+
+    >>> from kikuchipy_cnn import simulation
+    >>> phases = simulation.load_phases([221])
+    >>> for name in ("Ni3Al", "FeNi3"):
+    ...     strength = simulation.superlattice_strength(phases[name])
+    ...     print(name, strength.lattice, round(strength.ratio, 4))
+    Ni3Al F 0.0592
+    FeNi3 F 0.0002
     """
     if not len(phase.structure):
         raise ValueError(f"{phase.name}: the structure has no atoms")
@@ -488,9 +535,11 @@ def _strength(
     total, strongest = intensity[main].sum(), intensity[main].max(initial=0)
     superlattice, hkl = intensity[~main], hkl[~main]
     translation = translations[0]
+    # Where one of the two kinds has no reflection, nothing is known of their ratio.
+    is_known = total > 0 and len(superlattice) > 0
     return SuperlatticeStrength(
-        ratio=float(superlattice.sum() / total) if total else np.inf,
-        strongest_ratio=float(superlattice.max() / strongest) if total else np.inf,
+        ratio=float(superlattice.sum() / total) if is_known else np.inf,
+        strongest_ratio=float(superlattice.max() / strongest) if is_known else np.inf,
         translation=tuple((translation / _PARTS).tolist()),
         lattice=_lattice_name(translations),
         reflections=_strongest_reflections(hkl, superlattice),

@@ -11,6 +11,7 @@ from kikuchipy_cnn.simulation.phases.crystallography import (
     structure_factors,
     with_whole_cell,
 )
+from kikuchipy_cnn.simulation.phases.structures import SHORTEST_AXIS
 
 # Reflectors of smaller spacings, in angstrom, are too weak to be among the strongest.
 _SMALLEST_SPACING = 0.7
@@ -104,7 +105,7 @@ def _ranked_families(
             "kikuchipy_cnn.simulation.load_phases()['Ni']."
         )
     lattice = phase.structure.lattice
-    if max(lattice.a, lattice.b, lattice.c) < 1:
+    if min(lattice.a, lattice.b, lattice.c) < SHORTEST_AXIS:
         raise ValueError(
             f"Phase {phase.name!r} has lattice parameters {lattice.a:g}, {lattice.b:g} and "
             f"{lattice.c:g}, which seem to be in nanometres. Give them in angstrom."

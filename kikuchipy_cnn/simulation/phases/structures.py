@@ -101,8 +101,7 @@ def phase_from_cif(
     default_b_iso: float = DEFAULT_B_ISO,
     tolerance: float = SYMMETRY_TOLERANCE,
 ) -> Phase:
-    """Return the crystal of a CIF in the standard setting, with its
-    full unit cell.
+    """Return the crystal of a CIF in the standard setting, with its full unit cell.
 
     Parameters
     ----------
@@ -150,6 +149,15 @@ def phase_from_cif(
     The cell and the atoms are read with diffpy.structure, which turns
     anisotropic displacement parameters into equivalent isotropic ones,
     and the operations with ebsdsim.
+
+    Examples
+    --------
+    >>> from kikuchipy_cnn.simulation import load_phases, phase_from_cif
+    >>> nickel = load_phases([225])["Ni"]
+    >>> nickel.structure.write("nickel.cif", "cif")  # without symmetry
+    >>> phase = phase_from_cif("nickel.cif", space_group="find")
+    >>> phase.name, phase.space_group.number, len(phase.structure)
+    ('nickel', 225, 4)
     """
     path = Path(path)
     if not path.is_file():
@@ -183,8 +191,7 @@ def phase_from_structure(
     default_b_iso: float = DEFAULT_B_ISO,
     tolerance: float = SYMMETRY_TOLERANCE,
 ) -> Phase:
-    """Return the crystal of a structure in the standard setting, with
-    its full unit cell.
+    """Return the crystal of a structure in the standard setting, with its full unit cell.
 
     Parameters
     ----------
@@ -221,7 +228,7 @@ def phase_from_structure(
     ------
     ValueError
         If the atoms show another space group than the one given, there
-        are no atoms or more than :data:`MAX_ATOMS`, an element is
+        are no atoms or more than 500, an element is
         unknown, an occupancy is not in (0, 1], atoms overlap, or the
         lattice cannot be one in angstrom.
     TypeError
@@ -244,6 +251,19 @@ def phase_from_structure(
 
     The symmetry is found as described by Togo et al., Sci. Technol.
     Adv. Mater.: Methods 4 (2024) 2384822.
+
+    Examples
+    --------
+    >>> from diffpy.structure import Atom, Lattice, Structure
+    >>> from kikuchipy_cnn.simulation import phase_from_structure
+    >>> atoms = [
+    ...     Atom("W", position, Uisoequiv=0.002)
+    ...     for position in ([0, 0, 0], [0.5, 0.5, 0.5])
+    ... ]
+    >>> lattice = Lattice(3.165, 3.165, 3.165, 90, 90, 90)
+    >>> phase = phase_from_structure(Structure(atoms, lattice), name="W")
+    >>> phase.space_group.number, phase.space_group.short_name
+    (229, 'Im-3m')
     """
     name = structure.title if name is None else name
     return _standard_phase(name, structure, space_group, default_b_iso, tolerance)
