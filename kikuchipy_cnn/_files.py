@@ -64,7 +64,7 @@ def check_destination(filename: str | Path, overwrite: bool | None = None) -> No
     >>> check_destination("scores.csv")
     >>> check_destination("no_such_folder/scores.csv")
     Traceback (most recent call last):
-    FileNotFoundError: Folder ... of 'scores.csv' does not exist: make it
+    FileNotFoundError: Folder ... of 'scores.csv' does not exist: ...
     """
     path = Path(filename)
     if overwrite not in (None, True, False):

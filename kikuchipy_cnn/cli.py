@@ -44,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, 1 after an error that the user can mend, or 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
-    # TensorFlow talks about the processor's abilities at every start.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow talks at every start, and calls it an error if there is no graphics processor. What
+    # is one comes as an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         options.run(options)
     except _USER_ERRORS as error:

@@ -6,7 +6,7 @@ import contextlib
 import io as standard_io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from orix.crystal_map import CrystalMap, Phase, PhaseList
@@ -104,7 +104,7 @@ def hough_phase_map(
     reflectors: Sequence | None = None,
     navigation_mask: np.ndarray | None = None,
     show_progressbar: bool | None = None,
-    **indexer_settings,
+    **indexer_settings: Any,
 ) -> CrystalMap:
     """Index patterns by Hough indexing, and keep the scores of all phases.
 
@@ -217,7 +217,7 @@ def hough_phase_order(
     detector: EBSDDetector | None = None,
     *,
     orders: Sequence[Sequence[int]] | None = None,
-    **settings,
+    **settings: Any,
 ) -> PhaseOrderEffect:
     """Index patterns by Hough indexing with the phases in several orders.
 

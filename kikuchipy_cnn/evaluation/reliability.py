@@ -219,7 +219,9 @@ def reliability_by_class(
     Examples
     --------
     >>> import kikuchipy as kp
-    >>> from kikuchipy_cnn.evaluation import evaluate, reliability_by_class
+    >>> from kikuchipy_cnn.evaluation import (
+    ...     evaluate, reliability_by_class
+    ... )
     >>> from kikuchipy_cnn.training import LabelledPatterns
     >>> s = kp.data.nickel_ebsd_small()
     >>> patterns = LabelledPatterns.from_signals({225: {"Ni": s}})

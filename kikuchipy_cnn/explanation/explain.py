@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from kikuchipy.signals import EBSD
@@ -27,7 +28,7 @@ def explain(
     navigation_mask: np.ndarray | None = None,
     signal_mask: np.ndarray | None = None,
     static_background: np.ndarray | bool | None = None,
-    **options,
+    **options: Any,
 ) -> Attributions:
     """Explain what a model says of patterns of a map.
 

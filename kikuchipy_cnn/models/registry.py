@@ -38,7 +38,8 @@ def list_models() -> list[str]:
     --------
     >>> import kikuchipy_cnn
     >>> kikuchipy_cnn.list_models()
-    ['ensemble_fewshot', 'fast_fewshot', 'fast_fewshot_ten', 'xception_fewshot']
+    ['ensemble_fewshot', 'fast_fewshot', 'fast_fewshot_ten',
+    'xception_fewshot']
     """
     return sorted(_checksums())
 

@@ -8,7 +8,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.resources import as_file, files
@@ -141,7 +141,15 @@ class MasterPatternLibrary:
     ['Ni', 'W']
     """
 
-    def __init__(self, names, space_groups, energies, values, operations, half_width: int) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        space_groups: Iterable[int],
+        energies: Iterable[float],
+        values: Sequence[np.ndarray],
+        operations: Sequence[np.ndarray],
+        half_width: int,
+    ) -> None:
         self.names = [str(name) for name in names]
         _check_names(self.names)
         self.space_groups = dict(zip(self.names, (int(n) for n in space_groups), strict=True))

@@ -58,30 +58,31 @@ class IterativeResult:
 
     Examples
     --------
-    Two members that have learned next to nothing, and a few patterns,
-    for the example to be quick:
+    An untrained network stands for both members, and there are few
+    patterns, for the example to be quick:
 
-    >>> from kikuchipy_cnn import simulation, training
-    >>> known = training.LabelledPatterns.from_simulation(
-    ...     ["Ni", "W"], 16, show_progressbar=False
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn import models, simulation, training
+    >>> member = models.ModelBundle(
+    ...     "untrained",
+    ...     "tiny",
+    ...     models.build_network("tiny", (40, 40, 1), 2),
+    ...     kikuchipy_cnn.SpaceGroupClasses((225, 229)),
+    ...     kikuchipy_cnn.PatternTransform(size=40),
     ... )
-    >>> protocol = training.FewShotProtocol(max_epochs=2)
-    >>> members = [
-    ...     training.FewShotTrainer(
-    ...         "scratch", protocol, architecture="tiny", size=40, seed=seed
-    ...     ).fit(known, known, show_progressbar=False).bundle
-    ...     for seed in (1, 2)
-    ... ]
+    >>> known = training.LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 8, show_progressbar=False
+    ... )
     >>> s = simulation.simulate_patterns(
     ...     [simulation.load_master_pattern(i) for i in ("Ni", "W")],
-    ...     60,
+    ...     40,
     ...     show_progressbar=False,
     ... )
     >>> result = training.iterative_training(
-    ...     members,
+    ...     [member, member],
     ...     s,
     ...     work="rounds",
-    ...     protocol=protocol,
+    ...     protocol=training.FewShotProtocol(max_epochs=1),
     ...     settings=training.IterativeSettings(
     ...         confidence=0.5, least=1, max_rounds=1
     ...     ),
@@ -278,30 +279,31 @@ def iterative_training(
 
     Examples
     --------
-    Two members that have learned next to nothing, and a few patterns,
-    for the example to be quick:
+    An untrained network stands for both members, and there are few
+    patterns, for the example to be quick:
 
-    >>> from kikuchipy_cnn import simulation, training
-    >>> known = training.LabelledPatterns.from_simulation(
-    ...     ["Ni", "W"], 16, show_progressbar=False
+    >>> import kikuchipy_cnn
+    >>> from kikuchipy_cnn import models, simulation, training
+    >>> member = models.ModelBundle(
+    ...     "untrained",
+    ...     "tiny",
+    ...     models.build_network("tiny", (40, 40, 1), 2),
+    ...     kikuchipy_cnn.SpaceGroupClasses((225, 229)),
+    ...     kikuchipy_cnn.PatternTransform(size=40),
     ... )
-    >>> protocol = training.FewShotProtocol(max_epochs=2)
-    >>> members = [
-    ...     training.FewShotTrainer(
-    ...         "scratch", protocol, architecture="tiny", size=40, seed=seed
-    ...     ).fit(known, known, show_progressbar=False).bundle
-    ...     for seed in (1, 2)
-    ... ]
+    >>> known = training.LabelledPatterns.from_simulation(
+    ...     ["Ni", "W"], 8, show_progressbar=False
+    ... )
     >>> s = simulation.simulate_patterns(
     ...     [simulation.load_master_pattern(i) for i in ("Ni", "W")],
-    ...     60,
+    ...     40,
     ...     show_progressbar=False,
     ... )
     >>> result = training.iterative_training(
-    ...     members,
+    ...     [member, member],
     ...     s,
     ...     work="rounds",
-    ...     protocol=protocol,
+    ...     protocol=training.FewShotProtocol(max_epochs=1),
     ...     settings=training.IterativeSettings(
     ...         confidence=0.5, least=1, max_rounds=1
     ...     ),

@@ -74,8 +74,8 @@ class FewShotProtocol:
     ... )
     >>> protocol.batch_size, protocol.patience
     (32, 15)
-    >>> [round(1e4 * protocol.rate(epoch), 2) for epoch in (0, 4, 8)]
-    [3.0, 1.52, 0.03]
+    >>> [round(1e4 * protocol.rate(epoch), 2) for epoch in (0, 8)]
+    [3.0, 0.03]
     """
 
     learning_rate: float = 1e-3
