@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Space groups from single EBSD patterns with convolutional networks.
 
 Importing this package adds

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The method on kikuchipy's EBSD signals, added when these are imported, which takes seconds."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Confidences that come with what became of the patterns."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Files that are there complete or not at all."""
 
 from __future__ import annotations

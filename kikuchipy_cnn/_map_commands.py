@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The commands ``kikuchipy-cnn export`` and ``kikuchipy-cnn compare``."""
 
 from __future__ import annotations

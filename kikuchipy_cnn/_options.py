@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Options of all commands that classify patterns."""
 
 from __future__ import annotations

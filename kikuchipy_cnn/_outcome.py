@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The end of a classification: from what the model says to a crystal map."""
 
 from __future__ import annotations

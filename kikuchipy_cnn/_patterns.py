@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What signals, masks and backgrounds must be, and what follows from them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Phases that are named on the command line."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Phases in any of the ways in which they are given."""
 
 from __future__ import annotations

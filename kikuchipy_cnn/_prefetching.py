@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Work in another thread in front of a network."""
 
 from __future__ import annotations

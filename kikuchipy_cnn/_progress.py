@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Whether to show progress bars."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Resizing of patterns, compiled.
 
 Each row and column of a pattern counts for two or three of the new ones only. Products with the

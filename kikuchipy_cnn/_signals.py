@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Signals in files that a user names."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The commands ``kikuchipy-cnn simulate ...``."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The commands ``kikuchipy-cnn train`` and ``kikuchipy-cnn evaluate``."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Crystal maps from class probabilities."""
 
 from __future__ import annotations

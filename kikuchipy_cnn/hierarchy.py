@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Coarser answers: lattice centrings and Laue groups from the probabilities of space groups.
 
 A pattern that does not tell 221 from 225 may still tell one lattice or one Laue group from others.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """From what a model says to what a map says: pooled, with what the user knows, or refused."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classes that are not space groups: phases, lattice centrings, Laue
 groups."""
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """From patterns as a camera gives them to the input of a network.
 
 Training and inference share this one definition; it is stored with a model's weights.

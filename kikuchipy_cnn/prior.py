@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What is known of a specimen beforehand, put into probabilities by Bayes' rule."""
 
 from __future__ import annotations

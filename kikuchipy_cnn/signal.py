@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The method that this package adds to kikuchipy's EBSD signals."""
 
 from __future__ import annotations

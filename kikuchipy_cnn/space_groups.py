@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Ordered classes of a model, space groups, their symbols and groupings."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Probabilities pooled over neighbouring patterns of the same grain.
 
 Neighbours in a map are often of one grain and differ in their noise only. Which are, is told from

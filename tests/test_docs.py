@@ -3,9 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
+import kikuchipy_cnn
 from kikuchipy_cnn.simulation import Disturbances
 from kikuchipy_cnn.simulation.phases import load_phase_table
 
+PACKAGE = Path(kikuchipy_cnn.__file__).parent
 GUIDE = (Path(__file__).parents[1] / "docs" / "simulation.md").read_text(encoding="utf-8")
 
 
@@ -21,3 +23,10 @@ def test_numbers_of_phases():
     others = [number for number in counts if number < 221]
     assert f"{sum(counts[n] for n in others)} of {len(others)} other groups" in GUIDE
     assert f"{len(table)} phases" in GUIDE
+
+
+def test_licences():
+    sources = [path for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyi")]
+    line = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
+    assert [path for path in sources if not path.read_text(encoding="utf-8").startswith(line)] == []
+    assert len(sources) > 100

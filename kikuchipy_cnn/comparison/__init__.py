@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Other ways to index a map, beside the networks and together with them.
 
 Hough and dictionary indexing are kikuchipy's; here they keep the scores of all candidate phases, so

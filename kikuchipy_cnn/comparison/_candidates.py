@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Candidate phases, and what is known of each in the points of a map."""
 
 from __future__ import annotations

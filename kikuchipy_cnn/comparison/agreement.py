@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How far phase maps of the same points agree."""
 
 from __future__ import annotations

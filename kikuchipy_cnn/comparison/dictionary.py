@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Dictionary indexing with the scores of all phases, or within the phases that a network names."""
 
 from __future__ import annotations

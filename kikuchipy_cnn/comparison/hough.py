@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Hough indexing with the scores of all phases."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How well a model does on patterns of known phase."""
 
 from kikuchipy_cnn.evaluation._run import evaluate

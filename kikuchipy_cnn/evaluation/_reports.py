@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Evaluations as text and as files of comma-separated values."""
 
 from __future__ import annotations

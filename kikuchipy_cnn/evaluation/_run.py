@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classification of patterns of known phase."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Mean atomic numbers of materials, by their names."""
 
 from __future__ import annotations

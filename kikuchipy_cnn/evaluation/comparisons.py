@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Quality and orientations of the patterns that were classified right and wrong."""
 
 from __future__ import annotations

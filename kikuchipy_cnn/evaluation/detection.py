@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How well patterns of phases outside a model's classes are told from those inside."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Whether answers are as often right as their confidence says."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How well classes and materials are told, as numbers."""
 
 from __future__ import annotations

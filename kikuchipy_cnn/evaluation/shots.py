@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What more training patterns are worth."""
 
 from __future__ import annotations

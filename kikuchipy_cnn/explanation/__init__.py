@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Why a model says what it says: Shapley values, Grad-CAM, kernels and feature maps."""
 
 from kikuchipy_cnn.explanation.attributions import Attributions

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """DeepSHAP through shap, and the mend that it needs."""
 
 from __future__ import annotations

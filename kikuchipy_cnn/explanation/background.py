@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns against which others are explained."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How much of an explanation lies where the crystal has zone axes and bands."""
 
 from __future__ import annotations

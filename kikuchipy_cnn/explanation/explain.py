@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Explanations of patterns inside a map."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Gradient-weighted class activation mapping."""
 
 from __future__ import annotations

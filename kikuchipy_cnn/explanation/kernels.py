@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Kernels that two networks have in common, and what kernels make of patterns.
 
 Kernels are compared as Kaufmann et al., Sci. Rep. 11 (2021) 8172, did to see what networks of

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Whether an explanation is one of the network or of the pattern alone."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Shapley values of the pixels of patterns."""
 
 from __future__ import annotations

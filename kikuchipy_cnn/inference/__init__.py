@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """From a signal's patterns to probabilities, with bounded memory."""
 
 from kikuchipy_cnn.inference.batches import in_batches, preprocessed_batches

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns in pieces that fit into memory and suit a network."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classification on a Dask cluster."""
 
 from __future__ import annotations

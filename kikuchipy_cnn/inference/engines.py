@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What runs a network for prediction, and in which precision.
 
 The routes of a CPU were chosen by measurement, see ``benchmarks/speed.py``.

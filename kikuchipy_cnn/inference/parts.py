@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classification as Dask tasks: of parts of a map, lazily, in any process."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Reading of patterns in this process."""
 
 from __future__ import annotations

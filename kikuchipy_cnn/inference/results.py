@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What is known of the patterns of a map so far, in memory and on disk."""
 
 from __future__ import annotations

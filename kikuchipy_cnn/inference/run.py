@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classification of a signal: on this machine, or on a cluster."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """A model as it is run on this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """A first look at some patterns of a signal."""
 
 from __future__ import annotations

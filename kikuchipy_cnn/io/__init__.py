@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Write crystal maps to files that other programs read, and read them
 back."""
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """EDAX's .ang text format.
 
 orix's reader is used, but not its writer, which crops a map to its

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What is written of a map, whatever the format."""
 
 from __future__ import annotations

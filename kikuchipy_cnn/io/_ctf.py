@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Oxford Instruments' .ctf text format (Channel Text File), which orix
 reads but does not write.
 """

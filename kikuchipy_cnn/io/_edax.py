@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What EDAX's text and HDF5 files have in common."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Grids that the points of a map lie on."""
 
 from __future__ import annotations

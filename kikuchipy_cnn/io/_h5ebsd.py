@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """HDF5 files that orix and MTEX read.
 
 A file holds the whole map as orix writes it, and beside it the group

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Names of phases as files of other programs hold them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Lines of numbers."""
 
 from __future__ import annotations

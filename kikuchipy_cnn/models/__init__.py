@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Networks, model bundles and the packaged models."""
 
 from kikuchipy_cnn.models._folder import BundleError

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Folders of models on disk, with checksums, written at once or not at all."""
 
 from __future__ import annotations

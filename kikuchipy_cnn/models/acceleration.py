@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Precision and speed of networks in training."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Networks that turn preprocessed patterns into one logit per space group."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Model bundles: a folder of data, never code.
 
 A bundle holds ``bundle.json`` (architecture, classes, preprocessing, calibration), ``weights.npz``

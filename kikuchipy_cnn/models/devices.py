@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the machine can compute networks on, and in which precision."""
 
 from __future__ import annotations

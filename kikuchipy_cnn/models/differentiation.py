@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Gradients of networks under any backend of Keras."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Several networks that answer together."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Copies of networks for prediction: with features, without normalisations, in half precision."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Grow narrow networks into the full Xception without changing what they compute.
 
 Function-preserving growth after Chen et al., Net2Net, ICLR 2016: on a CPU a narrow network sees

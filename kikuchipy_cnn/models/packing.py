@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Models on their way to other processes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The packaged models, by name."""
 
 from __future__ import annotations

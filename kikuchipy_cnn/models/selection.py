@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Models of some of the space groups that another model knows."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Batch statistics of normalisations."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of maps and patterns, of how well a model does, how far its answers are to be trusted,
 why it says what it says, and how it was trained.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Panels of maps, and what stands around them."""
 
 from __future__ import annotations

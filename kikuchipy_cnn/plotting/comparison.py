@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of several maps of the same points."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of how well a model does."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of what parts of patterns speak for and against classes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of kernels that two networks have in common, and of their feature maps."""
 
 from __future__ import annotations

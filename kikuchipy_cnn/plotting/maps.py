@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of maps of space groups, or of other classes, and of patterns
 with their probabilities."""
 

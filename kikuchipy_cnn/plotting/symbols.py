@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Symbols of space groups as they are drawn."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of how a model was trained, and of what more training patterns are worth."""
 
 from __future__ import annotations

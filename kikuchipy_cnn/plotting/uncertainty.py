@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Figures of how far answers are to be trusted."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Simulated patterns of any crystal: structures, master patterns, cameras."""
 
 import lazy_loader

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 from .bloch import BlochParameters
 from .camera import Cameras, disturb
 from .disturbances import Disturbances

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Compiled operations on single images of data type float32.
 
 Functions of one number are polynomials: calls of the mathematical library would keep loops from

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Compiled loops over a batch, in several threads."""
 
 from __future__ import annotations

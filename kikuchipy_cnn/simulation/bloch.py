@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Dynamical diffraction of backscattered electrons by the Bloch wave method.
 
 Reciprocity lets the backscattered intensity in a direction be computed as the intensity that a

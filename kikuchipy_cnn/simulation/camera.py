@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Imperfections of screens, lenses and cameras, on patterns from anywhere."""
 
 from __future__ import annotations

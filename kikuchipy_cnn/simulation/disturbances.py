@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Ranges of geometry and imperfections, and what they mean."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Master patterns in EMsoft's file layout, which kikuchipy and many others read."""
 
 from __future__ import annotations

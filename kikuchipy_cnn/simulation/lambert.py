@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The square Lambert projection of the sphere, and its pixels that a symmetry leaves independent.
 
 A master pattern has two maps, of the upper (z >= 0) and of the lower hemisphere. A direction (x, y,

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Libraries of dynamical master patterns of many phases, one of them packaged."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Master patterns of any crystal."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Images that hold no pattern of one crystal, to judge whether they are refused."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Projection of master patterns onto flat detectors."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns as a camera gives them, from master patterns.
 
 With orientations spread evenly over all rotations, the tilts of sample and detector change nothing:

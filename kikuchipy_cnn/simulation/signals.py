@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """EBSD signals of simulated patterns, with the truth kept in their crystal maps."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Training of networks, on labelled patterns and on endless simulated ones."""
 
 from kikuchipy_cnn.training.augmentation import Augmentation

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What a user should know of a model that was trained on labelled patterns."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """More patterns out of few."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the bands of a crystal look like, as a quantity to learn.
 
 A space group shows in how bright and how wide the bands of each family of planes are. Averaged

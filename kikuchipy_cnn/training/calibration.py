@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Probabilities that are as often right as they say."""
 
 from __future__ import annotations

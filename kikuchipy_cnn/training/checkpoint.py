@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """The state of a training on disk, so that a kill costs one epoch at most."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What level of detail the classes of a model are of, and how patterns are labelled with them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """A second task that simulation gives for free: name the bands and zone axes.
 
 The space group of a cubic crystal shows in which bands are strong and where they cross. A network

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Few-shot transfer learning: a model for new materials or a new microscope from few patterns."""
 
 from __future__ import annotations

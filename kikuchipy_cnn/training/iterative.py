@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Ensemble learning and iterative training: models follow a data set whose imaging drifted."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """All patterns of an iterative training, read and preprocessed once."""
 
 from __future__ import annotations

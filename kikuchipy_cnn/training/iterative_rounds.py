@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """One round of iterative training after the other."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns of known phase, from signals, files, folders of images and simulation."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Tables of labelled patterns: which files hold patterns of which phase."""
 
 from __future__ import annotations

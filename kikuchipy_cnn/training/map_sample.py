@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns from all over maps, and parts of maps that lie apart."""
 
 from __future__ import annotations

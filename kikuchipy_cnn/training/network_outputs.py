@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What networks make of labelled patterns, read once for all that is fitted to it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns that are read and preprocessed once, for several trainings."""
 
 from __future__ import annotations

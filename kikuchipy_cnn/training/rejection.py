@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Teach models when to give no answer."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns of known phase by which a network that learns something new keeps what it knew."""
 
 from __future__ import annotations

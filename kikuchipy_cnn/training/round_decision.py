@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """When self-labels can be learned from, and which rounds are kept."""
 
 from __future__ import annotations

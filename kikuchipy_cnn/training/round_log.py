@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Rounds of an iterative training on disk: a table, and a model for each."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Labels that members of an ensemble agree on, and what their agreement says.
 
 Nothing here knows a true label.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Training on simulated patterns, every one of them new."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Division of patterns into those to train on, to stop the training with, and to test with."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Networks to begin a training with: of a model, of ImageNet, or random."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How far an answer is to be trusted, and when to give none."""
 
 from kikuchipy_cnn.uncertainty.measures import (

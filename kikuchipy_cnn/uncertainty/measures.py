@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the outputs of a network say of its doubt."""
 
 from __future__ import annotations

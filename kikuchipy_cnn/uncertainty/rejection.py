@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns that are given no answer, and why."""
 
 from __future__ import annotations

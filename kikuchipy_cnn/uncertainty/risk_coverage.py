@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """How many patterns must be left without an answer for the others to be right."""
 
 from __future__ import annotations

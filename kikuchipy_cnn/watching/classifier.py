@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Classification of patterns, few or many at a time."""
 
 from __future__ import annotations

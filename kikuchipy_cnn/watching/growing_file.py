@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Files that a scan fills or lengthens, pattern after pattern."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """HDF5 files of patterns that another program has open for writing."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Folders that images of single patterns arrive in."""
 
 from __future__ import annotations

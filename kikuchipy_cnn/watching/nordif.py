@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """NORDIF's files of patterns, which a scan lengthens."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """From a path to what patterns arrive in."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Tables that become longer."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Where patterns come from, one after the other."""
 
 from __future__ import annotations

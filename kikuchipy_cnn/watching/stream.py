@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Patterns classified while they come, round by round."""
 
 from __future__ import annotations

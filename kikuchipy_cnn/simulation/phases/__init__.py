@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Crystal structures to simulate patterns from.
 
 The structures are listed in this folder, one table per phase: *phases.toml* has those of point

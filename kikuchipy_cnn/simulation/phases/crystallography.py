@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """What the space group of a crystal leaves in the intensities of its reflections.
 
 All functions take phases whose atoms and symmetry operations share one setting, with all atoms of

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Which lattice planes have the strongest bands."""
 
 from __future__ import annotations

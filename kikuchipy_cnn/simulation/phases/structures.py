@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 """Phases of any space group from a CIF or a structure.
 
 Positions and symmetry operations have to share one setting and one origin, or a later symmetry
