@@ -127,14 +127,13 @@ html_title = "kikuchipy-cnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+# A page without pages below has nothing to show beside it.
+html_sidebars = {"getting_started": [], "index": []}
 html_theme_options = {
-    "external_links": [
-        {"name": "kikuchipy", "url": "https://kikuchipy.org"},
-        {"name": "orix", "url": "https://orix.readthedocs.io"},
-    ],
     "footer_end": [],
     "footer_start": ["copyright"],
     "header_links_before_dropdown": 7,
+    "navbar_align": "left",
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,

@@ -74,10 +74,7 @@ plt.show()
 
 # %%
 # Doubt that grows from one map to the next is a reason to look. How many answers are right tells
-# only who knows the truth.
-
-for name, test in tests.items():
-    print(f"{name}: {evaluate(ensemble, test, show_progressbar=False).accuracy:.3f} right")
+# only who knows the truth; see the end of this page.
 
 # %%
 # Iterative training
