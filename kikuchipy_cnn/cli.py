@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kikuchipy_cnn
 from kikuchipy_cnn._adapt_command import add_adapt_parser
 from kikuchipy_cnn._explain_command import add_explain_parser
 from kikuchipy_cnn._files import check_all_different, check_destination, check_figure, save_figure
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kikuchipy-cnn", description="Space groups from single EBSD patterns."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {kikuchipy_cnn.__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from orix.io import load
 
+import kikuchipy_cnn
 from kikuchipy_cnn.cli import main
 
 
@@ -86,6 +87,12 @@ def test_demo(model, tmp_path, capsys):
     assert main(["demo", "--folder", str(tmp_path), "--model", model]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "nickel.h5").read_bytes() == before
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"kikuchipy-cnn {kikuchipy_cnn.__version__}\n"
 
 
 def test_no_command(capsys):

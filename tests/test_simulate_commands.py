@@ -126,7 +126,6 @@ class TestPatterns:
             (["Ni", "--output", "a.npz"], "must be .h5"),
             (["Ni", "--output", "a.h5", "--number", "0"], "n=0 patterns"),
             (["Ni", "--output", "a.h5", "--severity", "2"], "severity"),
-            (["Ni", "--output", "a.h5", "--space-group", "x"], "neither a number nor find"),
         ],
     )
     def test_invalid(self, tmp_path, monkeypatch, capsys, arguments, match):

@@ -8,6 +8,7 @@ import pytest
 import spglib
 from diffpy.structure import Atom, Lattice, Structure
 
+from kikuchipy_cnn.simulation.master_pattern import check_phase
 from kikuchipy_cnn.simulation.phases import load_phases, standard_space_group
 from kikuchipy_cnn.simulation.phases.crystallography import structure_factors
 from kikuchipy_cnn.simulation.phases.structures import (
@@ -468,6 +469,14 @@ class TestFromCif:
             titanium = [atom for atom in phase.structure if atom.element == "Ti"]
             assert [atom.occupancy for atom in titanium] == pytest.approx([expected])
             assert np.allclose(titanium[0].xyz, 0.5)
+
+    # A bug when written: the sum of as many parts as there are operations is more than one.
+    @pytest.mark.parametrize("number", [166, 191, 221, 225, 229])
+    def test_full_sites_can_be_simulated(self, read, number):
+        cell = (3.6, 3.6, 3.6, 90, 90, 90) if number > 194 else (3.6, 3.6, 9, 90, 90, 120)
+        phase = read(cif(cell, [("Si1", "Si", 0, 0, 0)], number))
+        assert {atom.occupancy for atom in phase.structure} == {1}
+        check_phase(phase)
 
     def test_split_site_that_is_full(self, read):
         rows = [("Ti1", "Ti", 0.5, 0.5, 0.49, 1), ("O1", "O", 0, 0, 0, 1)]

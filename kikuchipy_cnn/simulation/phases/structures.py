@@ -889,8 +889,7 @@ def _symmetrised(
     the properties of equivalent sites."""
     tree = cKDTree(positions, boxsize=1)
     shift = np.zeros_like(positions)
-    mean = [np.zeros_like(i) for i in values]
-    n_operations = len(group.symop_list)
+    total = [np.zeros_like(i) for i in values]
     for operation in group.symop_list:
         images = _wrap(positions @ operation.R.T + operation.t)
         _, onto = tree.query(images)
@@ -904,7 +903,9 @@ def _symmetrised(
                 f"{name}: the atoms obey space group {group.number} only loosely; pass a smaller "
                 "tolerance, or give the positions with more digits"
             )
-        shift[onto] += difference / n_operations
+        shift[onto] += difference
         for i, j in enumerate(onto):
-            mean[j] += values[i] / n_operations
-    return _wrap(positions + shift), mean
+            total[j] += values[i]
+    # Divided once: the sum of 192 parts of a full occupancy would be more than one.
+    n_operations = len(group.symop_list)
+    return _wrap(positions + shift / n_operations), [i / n_operations for i in total]
