@@ -52,12 +52,12 @@ truth = patterns_of(120, blurred, 2)
 # An ensemble and its doubt
 # -------------------------
 #
-# Three networks that saw different patterns in training. Their mean is the answer, and where they
+# Two networks that saw different patterns in training. Their mean is the answer, and where they
 # differ the ensemble is in doubt: the mutual information is 0 where all say the same and grows to
 # 1.
 
-members = load_model("ensemble_fewshot").members[:3]
-ensemble = Ensemble("three networks", members)
+members = load_model("ensemble_fewshot").members[:2]
+ensemble = Ensemble("two networks", members)
 doubt = {}
 for name, test in tests.items():
     signal = kp.signals.EBSD(np.concatenate([source.data for source in test.sources]))

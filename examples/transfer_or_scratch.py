@@ -33,7 +33,7 @@ from kikuchipy_cnn.training import (
 phases = ["Ni", "TiC", "Cr23C6", "Ni3Al"]
 detector = kp.detectors.EBSDDetector((60, 60), pc=(0.5, 0.25, 0.6))
 camera = {"detector": detector, "disturbances": Disturbances.of_level("low")}
-patterns = LabelledPatterns.from_simulation(phases, 80, **camera, seed=1, show_progressbar=False)
+patterns = LabelledPatterns.from_simulation(phases, 60, **camera, seed=1, show_progressbar=False)
 test = LabelledPatterns.from_simulation(phases, 100, **camera, seed=2, show_progressbar=False)
 
 # %%
@@ -43,7 +43,7 @@ test = LabelledPatterns.from_simulation(phases, 100, **camera, seed=2, show_prog
 # same.
 
 protocol = FewShotProtocol(
-    schedule="cosine", max_epochs=10, batch_size=16, augmentation=Augmentation(mirror=True)
+    schedule="cosine", max_epochs=8, batch_size=16, augmentation=Augmentation(mirror=True)
 )
 trainers = {
     "packaged weights": FewShotTrainer("fast_fewshot", protocol, level="phase"),
@@ -51,10 +51,10 @@ trainers = {
 }
 
 # %%
-# 5, 15 and 60 patterns of each phase to learn from, and a quarter as many to tell which epoch is
+# 5, 15 and 40 patterns of each phase to learn from, and a quarter as many to tell which epoch is
 # best. The fewer are among the more.
 
-shots = (5, 15, 60)
+shots = (5, 15, 40)
 histories = {name: [] for name in trainers}
 accuracies = {name: [] for name in trainers}
 for n in shots:
@@ -71,7 +71,7 @@ for n in shots:
 #
 # Compare along the other direction, too: with how many patterns is scratch as good as the packaged
 # weights are with five? If no point of the lower curve is as high as the first one of the upper,
-# more than 60.
+# more than 40.
 
 curves = {
     name: ShotsCurve(shots, np.array(values), "phase", chance=1 / len(phases))
@@ -93,9 +93,9 @@ for name, values in accuracies.items():
 # Learning curves
 # ---------------
 #
-# With 60 patterns of each phase. The dashed lines are of the training patterns, the solid ones of
+# With 40 patterns of each phase. The dashed lines are of the training patterns, the solid ones of
 # the validation patterns; the distance between the two is what was learned by heart. A network of a
-# million weights can learn 240 patterns by heart in a few epochs, whatever it begins with. What
+# million weights can learn 160 patterns by heart in a few epochs, whatever it begins with. What
 # differs is how much of that holds for other patterns.
 
 plot_training_curves({name: [of_shots[-1]] for name, of_shots in histories.items()})

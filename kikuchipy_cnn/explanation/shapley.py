@@ -43,7 +43,7 @@ def shapley_values(
     n_classes: int = 2,
     n_background: int = 100,
     estimator: str | None = None,
-    n_steps: int = 16,
+    n_steps: int = 32,
     signal_mask: np.ndarray | None = None,
     static_background: np.ndarray | None = None,
     batch_size: int | None = None,

@@ -17,7 +17,7 @@ from kikuchipy_cnn.io._content import Content, with_phases
 from kikuchipy_cnn.io._ctf import load_ctf, write_ctf
 from kikuchipy_cnn.io._h5ebsd import load_h5ebsd, write_h5ebsd
 
-__all__ = ["check_destination", "check_output", "load", "save"]
+__all__ = ["check_output", "load", "save"]
 
 
 def save(

@@ -406,7 +406,7 @@ class TestSignal:
 
 
 _JOB = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 
 import dask.array as da
@@ -432,6 +432,8 @@ def main():
     from kikuchipy_cnn import load_model
     from kikuchipy_cnn.inference import batches, predict, results
 
+    # Shells start what runs in the background with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results._INTERVAL = 0.05
     batches.CHUNK_BYTES = 4 * 48 * 48
     bundle, store, folder, number = sys.argv[1:]
